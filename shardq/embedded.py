@@ -16,7 +16,6 @@ import os
 import sys
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,13 +24,14 @@ from shardq.drivers.shared.attaching import attached
 from shardq.drivers.shared.segments import PRIVATE_PREFIX
 from shardq.drivers.shared.storage import Overview, SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
-from shardq.errors import ConfigurationError, HandlerError, SegmentBusy, SegmentError, SupervisorError, shown
+from shardq.errors import ConfigurationError, SegmentBusy, SegmentError, SupervisorError, shown
 from shardq.functions.apply import Apply
 from shardq.functions.maps import Maps
 from shardq.handler import Handler
-from shardq.model import MAIN_SCRIPT, AtWork, handler_name
+from shardq.model import AtWork
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
+from shardq.serving.targets import argument_of
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
@@ -89,7 +89,7 @@ class Supervisor(Maps):
         self._on_server = is_redis(self.url)
         if not self._on_server:
             segment_name(self.url)
-        self._targets = [_target(target, private=self._private) for target in targets or (Apply,)]
+        self._targets = [argument_of(target, private=self._private) for target in targets or (Apply,)]
         self._needs_main = any(target.startswith("__main__:") for target in self._targets)
         if capacity_bytes is not None:
             check_capacity(capacity_bytes)
@@ -298,30 +298,3 @@ async def _outlasting(future: Future[None]) -> None:
     if cancelled:
         raise cancelled
     future.result()
-
-
-def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
-    """The target as an argument of the supervisor process."""
-    if isinstance(target, str):
-        return target
-    if not (isinstance(target, type) and issubclass(target, Handler)):
-        raise ConfigurationError(
-            f"{shown(target)} is neither a module name nor a handler class: give 'app.jobs', or a class"
-        )
-    module, _, name = handler_name(target).rpartition("/")
-    if module == MAIN_SCRIPT:
-        _check_main_script(name, private=private)
-    return f"{module}:{name}"
-
-
-def _check_main_script(name: str, *, private: bool) -> None:
-    main = vars(sys.modules[MAIN_SCRIPT])
-    if not Path(main.get("__file__") or "").is_file() or name.partition(".")[0] not in main:
-        raise HandlerError(
-            f"{name} is defined in an interactive session, which worker processes cannot import: put it into a file"
-        )
-    if not private:
-        raise HandlerError(
-            f"{name} is defined in the script that was started, whose name others cannot import: move it to a module, "
-            f"start the script as a module (python -m package.module), or leave out url for a private segment"
-        )
