@@ -15,6 +15,7 @@ from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.model import Part
 from shardq.results.asking import Asking
+from shardq.results.early import Early
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LATE, LOOK_S
@@ -60,14 +61,6 @@ class _Chunk(NamedTuple):
     parts: Sequence[Part]
 
 
-class _Run(NamedTuple):
-    """Results that follow one another, or a failure, and how many bytes they were."""
-
-    values: Sequence[Any]
-    error: Exception | None
-    nbytes: int
-
-
 class Mapping:
     """One `map`: `open`, then `more` until it returns None, then `close`."""
 
@@ -95,11 +88,8 @@ class Mapping:
         self._mean_bytes = 0
         """How long the messages of the chunk before were, on average."""
         self._chunks = list[_Chunk]()
-        self._next = 0
-        """Number of the result that is due next, where they are ordered."""
-        self._early = dict[int, _Run]()
-        """Those that came before it, by the number of the first one of those that follow one another."""
-        self._early_count = self._early_bytes = 0
+        self._early = Early()
+        """Results that came before one of an earlier request, where they are ordered."""
         self._sent = dict[int, Sent]()
         """The requests under way, where outcomes are wanted."""
         self._error: Exception | None = None
@@ -211,9 +201,9 @@ class Mapping:
     @property
     def _room(self) -> int:
         """How many more requests may be under way."""
-        if self._early_bytes >= self._bytes:
+        if self._early.nbytes >= self._bytes:
             return 0
-        room = self._window - len(self._waiting) - self._early_count
+        room = self._window - len(self._waiting) - self._early.count
         if self._mean_bytes:
             room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
         return room
@@ -302,20 +292,14 @@ class Mapping:
                 if self._options.outcomes:
                     values, error = self._outcomes(numbers, reply, values, error), None
                 if self._options.ordered:
-                    self._put_aside(numbers, values, error, nbytes)
+                    self._early.put_aside(numbers, values, error, nbytes)
                 elif error:
                     self._error = error
                     return ready
                 else:
                     ready += values
-        while run := self._early.pop(self._next, None):
-            self._next += len(run.values)
-            self._early_count -= len(run.values)
-            self._early_bytes -= run.nbytes
-            if run.error:
-                self._error = run.error
-                break
-            ready += run.values
+        if self._options.ordered:
+            ready, self._error = self._early.due()
         return ready
 
     @property
@@ -336,19 +320,6 @@ class Mapping:
         """What of these results is new: a server that lost an acknowledgement has requests handled again."""
         new = [pair for pair in zip(numbers, values, strict=True) if pair[0] in self._waiting]
         return [number for number, _ in new], [value for _, value in new]
-
-    def _put_aside(self, numbers: Sequence[int], values: Sequence[Any], error: Exception | None, nbytes: int) -> None:
-        """Keep results until those before them are there, by the number of the first one of those that follow one
-        another.
-        """
-        self._early_count += len(numbers)
-        self._early_bytes += nbytes
-        if numbers[-1] - numbers[0] == len(numbers) - 1:  # those of a batch are in their order
-            self._early[numbers[0]] = _Run(values, error, nbytes)
-            return
-        shares = [nbytes - nbytes // len(numbers) * (len(numbers) - 1)] + [nbytes // len(numbers)] * (len(numbers) - 1)
-        for number, value, share in zip(numbers, values, shares, strict=True):
-            self._early[number] = _Run([value], error, share)
 
     def _outcomes(
         self, numbers: Sequence[int], reply: Reply, values: Sequence[Any], error: Exception | None
