@@ -83,11 +83,13 @@ delays_ns: list[int] = []
 
 
 class SameThread(Handler[Ping]):
-    """Notes when a request arrives. All requests go to one thread, to which its worker stays bound for a while."""
+    """Notes when a request arrives, unless it does not know when it was sent. All requests go to one thread, to which
+    its worker stays bound for a while.
+    """
 
     def handle(self, *requests: Ping) -> None:
         now = time.monotonic_ns()
-        delays_ns.extend(now - request.sent_ns for request in requests)
+        delays_ns.extend(now - request.sent_ns for request in requests if request.sent_ns)
 
 
 class NewThread(SameThread):

@@ -22,7 +22,7 @@ from sharded_queue.drivers import RedisLock, RedisStorage  # type: ignore[import
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
 from bench.load.jobs import PER_CALL, TOTALS, Ping, calls_of, numbered
-from bench.load.percentiles import percentiles_us
+from bench.load.percentiles import warm_percentiles_us
 from bench.load.server import HOST, Server, server
 from bench.rivals import ancestor
 from bench.rivals.consumer import consumer
@@ -54,7 +54,7 @@ def wake_ups(size: Size, *, pings: int, pause_s: float) -> Figures:
     with server() as its, consumer(partial(_serve, its.port, (count,), False)) as wait:
         uvloop.run(_wake_ups(its, count, pause_s))
         wait()
-    return percentiles_us(Noting.delays_ns)
+    return warm_percentiles_us(Noting.delays_ns)
 
 
 def absent(size: Size, *, backlog: int) -> Figures:

@@ -19,7 +19,7 @@ from redis import Redis
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
 from bench.load.jobs import CALL, THREADS, TOTALS, Job, Nothing, calls_of, numbered
-from bench.load.percentiles import percentiles_us
+from bench.load.percentiles import warm_percentiles_us
 from bench.load.server import HOST, Server, server
 from bench.rivals.consumer import consumer
 
@@ -61,7 +61,7 @@ def wake_ups(size: Size, *, pings: int, pause_s: float) -> Figures:
             its.client.rpush(_KEY, b"%d %d" % (number, time.monotonic_ns()))
         its.client.rpush(_KEY, _FLUSH)
         wait()
-    return percentiles_us(delays)
+    return warm_percentiles_us(delays)
 
 
 def held(size: Size, *, call: int, total: int) -> Figures:

@@ -19,7 +19,7 @@ import uvloop
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.percentiles import percentiles_us
+from bench.load.percentiles import warm_percentiles_us
 
 _STAMP_BYTES = 8
 
@@ -28,7 +28,7 @@ def wake_ups(size: Size, *, pings: int, pause_s: float) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bell")
         os.mkfifo(path, 0o600)
-        return percentiles_us(uvloop.run(_ring(path, size.count(pings), pause_s)))
+        return warm_percentiles_us(uvloop.run(_ring(path, size.count(pings), pause_s)))
 
 
 async def _ring(path: Path, pings: int, pause_s: float) -> list[int]:

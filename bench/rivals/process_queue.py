@@ -12,7 +12,7 @@ from bench.harness.contestant import Figures
 from bench.harness.size import Size
 from bench.load.jobs import TOTALS, Blob, Job, Nothing, Ping, calls_of, compute, stamped
 from bench.load.pace import paced
-from bench.load.percentiles import percentiles_us
+from bench.load.percentiles import percentiles_us, warm_percentiles_us
 
 _CONTEXT = multiprocessing.get_context("fork")
 _FLUSH, _END = "flush", "end"
@@ -116,7 +116,7 @@ def wake_ups(size: Size, *, pings: int, pause_s: float) -> Figures:
             time.sleep(pause_s)
             rival.queue.put(Ping(number, time.monotonic_ns()))
         rival.flush()
-    return percentiles_us(delays)
+    return warm_percentiles_us(delays)
 
 
 def half_load(size: Size, *, call: int, calls: int) -> Figures:

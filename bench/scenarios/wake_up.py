@@ -13,8 +13,9 @@ from bench.harness.size import Size
 from bench.load.family import seconds_for
 from bench.load.jobs import CALL, CAPACITY_BYTES, NewThread, Ping, SameThread, Spread, stamped
 from bench.load.pace import paced
-from bench.load.percentiles import DELAYS, percentiles_us
+from bench.load.percentiles import DELAYS, percentiles_us, warm_percentiles_us
 from bench.load.segment import segment
+from bench.load.until import until
 from bench.load.worker import serving
 from shardq import Queue, Supervisor, connect
 
@@ -47,17 +48,21 @@ async def woken(url: str, handler: type[SameThread], pings: int, pause_s: float)
         for number in range(pings):
             await asyncio.sleep(pause_s)  # the pause is the scenario: the worker falls asleep in it
             await queue.register(handler, Ping(number, time.monotonic_ns()))
-        return percentiles_us((await worker.result())["delays_ns"])
+        return warm_percentiles_us((await worker.result())["delays_ns"])
 
 
 async def _half_load(count: int, call: int) -> Figures:
-    made = [stamped(number, call, 0) for number in range(count)]
+    made = [stamped(number, call, sent_ns=0) for number in range(count)]
+    warming_up = made[: count // 10 or 1]
     async with Supervisor(Spread, workers=1, capacity_bytes=CAPACITY_BYTES) as family:
-        await seconds_for(family, Spread, made[: count // 10 or 1])  # to warm up
+        await seconds_for(family, Spread, warming_up)
         per_s = count / await seconds_for(family, Spread, made) / 2
     with segment(CAPACITY_BYTES) as storage:
-        async with serving(f"shm://{storage.name}", count * call) as worker:
+        async with serving(f"shm://{storage.name}", (len(warming_up) + count) * call) as worker:
             register = Queue(storage).register_sync
+            for requests in warming_up:
+                register(Spread, *requests)
+            await until(lambda: storage.overview().queued == 0)
             paced(lambda number: register(Spread, *stamped(number, call, time.monotonic_ns())), count, per_s)
             delays_ns = (await worker.result())["delays_ns"]
     return {**percentiles_us(delays_ns), "offered_per_s": per_s * call}

@@ -131,6 +131,8 @@ def check_can_be_made(handler: type[Handler[Any]]) -> None:
         return
     if missing := getattr(handler, "__abstractmethods__", None):
         raise HandlerError(f"{handler_name(handler)} is abstract: write its {', '.join(sorted(missing))}")
+    if _is_made_as_any_object(handler):
+        return
     try:
         its = signature(handler, follow_wrapped=False)
     except Exception:  # of what has no signature to read
@@ -142,6 +144,14 @@ def check_can_be_made(handler: type[Handler[Any]]) -> None:
             f"{handler_name(handler)}.__init__() needs arguments, but create() gives it none: write `@classmethod` and "
             f"below it `{_FORMS['create']}` with `return cls(...)`"
         ) from None
+
+
+def _is_made_as_any_object(handler: Any) -> bool:
+    """Whether no code of its own makes it. Nearly no handler has any, and to read the signature that all objects share
+    would take milliseconds of the first call of a process.
+    """
+    makes = type(handler).__call__ is type.__call__ and handler.__new__ is object.__new__
+    return makes and handler.__init__ is object.__init__
 
 
 def _name_of(kind: Any, *, takes_batch: bool) -> str:

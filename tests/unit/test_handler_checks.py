@@ -233,6 +233,19 @@ class NeedsArguments(Works):
     def __init__(self, connection: Any) -> None: ...
 
 
+class MadeFromOne(Works):
+    def __new__(cls, connection: Any) -> Self:
+        return super().__new__(cls)
+
+
+class NeedsOne(type):
+    def __call__(cls, connection: Any) -> Any:
+        return super().__call__()
+
+
+class MadeByItsClass(Works, metaclass=NeedsOne): ...
+
+
 class Abstract(Works, ABC):
     @abstractmethod
     def connect(self) -> None: ...
@@ -259,6 +272,8 @@ class Lazy(Works):
     ("handler", "words"),
     [
         (NeedsArguments, "NeedsArguments.__init__() needs arguments, but create() gives it none: write `@classmethod"),
+        (MadeFromOne, "MadeFromOne.__init__() needs arguments, but create() gives it none: write `@classmethod"),
+        (MadeByItsClass, "MadeByItsClass.__init__() needs arguments, but create() gives it none: write `@classmethod"),
         (Abstract, "Abstract is abstract: write its connect"),
         (ReadsBadly, "ReadsBadly cannot be looked at: KeyError: 'out of order'"),
         (WorksBadly, "WorksBadly cannot be looked at: KeyError: 'out of order'"),
