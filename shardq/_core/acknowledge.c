@@ -151,16 +151,27 @@ static bool can_count(const Core *core, uint64_t thread)
     return tally_block(core, load(core, thread_word(core, thread) + AT_THREAD_HANDLER)) >= 0;
 }
 
-static bool any_waits(const Core *core, uint64_t map)
+/* Whether Python has to tell that so many messages left: a process waits until nothing is queued, which is now, or many
+   wait for room. */
+static bool python_tells(const Core *core, uint64_t gone)
 {
-    return memchr(core->bytes + map, 1, core->at.slots) != NULL;
+    uint64_t waiting = 0;
+    for (const uint8_t *map = core->bytes + core->at.room_map, *end = map + core->at.slots;
+         (map = memchr(map, 1, (size_t)(end - map))) != NULL; map++)
+        if (++waiting > MOST_WAITING)
+            return true;
+    bool none_queued = load(core, AT_ACCEPTED) == load(core, AT_HANDLED) + gone;
+    return none_queued && memchr(core->bytes + core->at.quiet_map, 1, core->at.slots) != NULL;
 }
 
-/* Whether a process has to be told that so many messages left: it waits for room, or nothing is queued any more. */
-static bool any_is_told(const Core *core, uint64_t gone)
+/* Ring the processes that wait for room. */
+static void tell_of_room(Core *core)
 {
-    bool none_queued = load(core, AT_ACCEPTED) == load(core, AT_HANDLED) + gone;
-    return any_waits(core, core->at.room_map) || (none_queued && any_waits(core, core->at.quiet_map));
+    uint8_t *map = core->bytes + core->at.room_map, *found = map;
+    while ((found = memchr(found, 1, core->at.slots - (uint64_t)(found - map)))) {
+        store_byte(core, (uint64_t)(found - core->bytes), 0);
+        slot_ring(core, (uint64_t)(found++ - map));
+    }
 }
 
 static void count_done(Core *core, const Settling *its, uint64_t thread, uint64_t gone)
@@ -171,25 +182,55 @@ static void count_done(Core *core, const Settling *its, uint64_t thread, uint64_
         note_end(core, gone);
 }
 
-/* Acknowledge all messages below `through` of a tube whose thread is this process's. False: it is not the frequent case,
-   and nothing was changed. */
-bool acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through)
+/* Whether outputs can be stored beside the acknowledgement: none of them comes into the tube that it changes. */
+static bool plan_outputs(Core *core, const Place *place, Call *outputs)
+{
+    for (uint64_t n = 0; n < outputs->count; n++)
+        if (outputs->parts[n].place->tube == place->tube)
+            return false;
+    return call_plan(core, outputs);
+}
+
+/* Write down the stores of the acknowledgement, and of the outputs that stand written then. Returns how many, 0: they
+   could not be written. */
+static uint64_t noted(Core *core, const Settling *its, uint64_t gone, const Call *outputs)
+{
+    if (outputs && !call_write(core, outputs))
+        return 0;
+    journal_note(core, 0, its->word + AT_TUBE_HEAD_SEQUENCE, its->through);
+    journal_note(core, 1, AT_HANDLED, load(core, AT_HANDLED) + gone);
+    return outputs ? call_note(core, outputs, 2) : 2;
+}
+
+/* Acknowledge all messages below `through` of a tube whose thread is this process's, and store what was sent on, in the
+   same commit. */
+Acknowledged acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through, Call *outputs)
 {
     Settling its = {.through = through};
     if (!claims_hold(core, place->thread, token) || !can_count(core, place->thread) || !plan(core, place, &its))
-        return false;
+        return ACKNOWLEDGE_GENERAL;
     uint64_t gone = its.through - load(core, its.word + AT_TUBE_HEAD_SEQUENCE);
-    if (any_is_told(core, gone))
-        return false;
+    if (python_tells(core, gone) || (outputs && !plan_outputs(core, place, outputs)))
+        return ACKNOWLEDGE_GENERAL;
     uint64_t failures = thread_word(core, place->thread) + AT_THREAD_FAILURES;
     journal_declare(core, place->thread);
-    journal_note(core, 0, its.word + AT_TUBE_HEAD_SEQUENCE, its.through);
-    journal_note(core, 1, AT_HANDLED, load(core, AT_HANDLED) + gone);
-    journal_commit(core, 2);
+    if (outputs) {
+        journal_keep(core, place->thread);
+        call_keep(core, outputs);
+    }
+    uint64_t stores = noted(core, &its, gone, outputs);
+    if (!stores)
+        return ACKNOWLEDGE_GENERAL;
+    journal_commit(core, stores);
     settle(core, &its);
     if (load(core, failures))
         store(core, failures, 0);
-    journal_clear(core);
+    bool offered = !outputs || call_offer(core, outputs);
+    if (offered)
+        journal_clear(core);
+    if (offered && outputs)
+        call_count(core, outputs);
     count_done(core, &its, place->thread, gone);
-    return true;
+    tell_of_room(core);
+    return offered ? ACKNOWLEDGED : ACKNOWLEDGED_TO_MEND;
 }

@@ -4,12 +4,9 @@
 
 #include "core.h"
 
-static void declare_all(Core *core, const Call *call)
+/* Say of which threads the tubes are about to change. */
+void call_keep(Core *core, const Call *call)
 {
-    if (call->count == 1) {
-        journal_declare(core, call->parts[0].place->thread);
-        return;
-    }
     for (uint64_t n = 0; n < call->count; n++)
         journal_keep(core, call->parts[n].place->thread);
 }
@@ -58,22 +55,46 @@ static bool write_part(Core *core, const Part *part, uint64_t accepted_us)
     return true;
 }
 
-static void commit(Core *core, const Call *call)
+/* Write all messages, which are no part of their tubes yet. False: /dev/shm has no memory. */
+bool call_write(Core *core, const Call *call)
 {
+    uint64_t accepted_us = clock_ns(CLOCK_REALTIME) / 1000;
     for (uint64_t n = 0; n < call->count; n++)
-        journal_note(core, n, call->parts[n].word + AT_TUBE_TAIL, call->parts[n].target);
-    journal_note(core, call->count, AT_ACCEPTED, load(core, AT_ACCEPTED) + call->messages);
-    journal_commit(core, call->count + 1);
+        if (!write_part(core, &call->parts[n], accepted_us))
+            return false;
+    return true;
 }
 
-static Appended offer(Core *core, const Call *call)
+/* Write down the stores that make the messages part of their tubes, from this entry on. Returns the one behind them. */
+uint64_t call_note(Core *core, const Call *call, uint64_t entry)
+{
+    for (uint64_t n = 0; n < call->count; n++)
+        journal_note(core, entry++, call->parts[n].word + AT_TUBE_TAIL, call->parts[n].target);
+    journal_note(core, entry++, AT_ACCEPTED, load(core, AT_ACCEPTED) + call->messages);
+    return entry;
+}
+
+/* Offer what was stored. False: Python has to look closer, and mends. */
+bool call_offer(Core *core, const Call *call)
 {
     for (uint64_t n = 0; n < call->count; n++)
         if (!claims_work_arrived(core, call->parts[n].place->thread))
-            return STORED_TO_MEND;
-    journal_clear(core);
-    tally_accepted(core, call->handler, call->messages);
-    return STORED;
+            return false;
+    return true;
+}
+
+/* Count what was stored, by handler: a call is for one as a rule, and outputs are for few. */
+void call_count(Core *core, const Call *call)
+{
+    uint64_t messages = 0;
+    for (uint64_t n = 0; n < call->count; n++) {
+        const Part *part = &call->parts[n];
+        messages += part->count;
+        if (n + 1 < call->count && part[1].handler == part->handler)
+            continue;
+        tally_accepted(core, part->handler, messages);
+        messages = 0;
+    }
 }
 
 /* What cannot be done here leaves the journal standing: then Python mends, as it would after a death in this place. */
@@ -81,14 +102,19 @@ static Appended append_inside(Core *core, Call *call)
 {
     if (!call_plan(core, call))
         return GENERAL_WAY;
-    declare_all(core, call);
-    uint64_t accepted_us = clock_ns(CLOCK_REALTIME) / 1000;
+    if (call->count == 1)
+        journal_declare(core, call->parts[0].place->thread);
+    else
+        call_keep(core, call);
     forget_kept_room(core);
-    for (uint64_t n = 0; n < call->count; n++)
-        if (!write_part(core, &call->parts[n], accepted_us))
-            return GENERAL_WAY;
-    commit(core, call);
-    return offer(core, call);
+    if (!call_write(core, call))
+        return GENERAL_WAY;
+    journal_commit(core, call_note(core, call, 0));
+    if (!call_offer(core, call))
+        return STORED_TO_MEND;
+    journal_clear(core);
+    call_count(core, call);
+    return STORED;
 }
 
 Appended append_call(Core *core, Call *call)

@@ -38,8 +38,10 @@ typedef struct {
 
 /* More slices than this no batch has here. */
 #define MOST_SLICES 512
-/* A section calls a process for each part of a call, and the supervisor. */
-#define MOST_DUE (AT_MOST_PARTS + 2)
+/* More processes than these that wait for room are left to Python. */
+#define MOST_WAITING 16
+/* A section rings a process for each part of a call, the supervisor, the one that is next, and those that wait. */
+#define MOST_DUE (AT_MOST_PARTS + MOST_WAITING + 2)
 
 /* What Python has found out of a thread, which holds as long as its generation stays. */
 typedef struct {
@@ -262,8 +264,48 @@ void batch_hand_out(Core *core, uint64_t thread, PyObject *terms, Batch *batch);
 void note_end(Core *core, uint64_t done);
 PyObject *batch_read_out(const Core *core, const Batch *batch, PyObject **ends);
 
-/* acknowledge.c */
-bool acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through);
+/* plan.c */
+typedef struct {
+    Place *place;
+    PyObject **messages; /* as many bytes objects as `count` says, borrowed */
+    uint64_t count, payload_bytes, size;
+    uint64_t word;     /* of its tube */
+    uint64_t handler;  /* the number of its thread's handler */
+    uint64_t tail;     /* the last record of the tube, 0: none */
+    uint64_t sequence; /* of the first message */
+    uint64_t target;   /* where the record goes */
+    uint64_t link;     /* where the jump to it stands, 0: it follows the last record */
+    uint64_t goal;     /* bytes of memory that the extent has to have, 0: those that it has */
+    Extent extent;
+    uint64_t left; /* the extent that is left by the jump */
+    bool lends;
+} Part;
+
+typedef struct {
+    Part parts[AT_MOST_PARTS];
+    uint64_t count, messages, payload_bytes, record_bytes;
+    int share;
+} Call;
+
+void call_begin(Call *call, int share);
+bool call_take(Core *core, Call *call, PyObject *parts);
+bool call_plan(Core *core, Call *call);
+
+/* append.c: what an append does with a call, and a turn with its outputs. */
+void call_keep(Core *core, const Call *call);
+bool call_write(Core *core, const Call *call);
+uint64_t call_note(Core *core, const Call *call, uint64_t entry);
+bool call_offer(Core *core, const Call *call);
+void call_count(Core *core, const Call *call);
+
+typedef enum { GENERAL_WAY, STORED, STORED_TO_MEND } Appended;
+
+Appended append_call(Core *core, Call *call);
+
+/* acknowledge.c: in the general way nothing was changed, or the journal stands for Python to mend. */
+typedef enum { ACKNOWLEDGE_GENERAL, ACKNOWLEDGED_TO_MEND, ACKNOWLEDGED } Acknowledged;
+
+Acknowledged acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through, Call *outputs);
 
 /* turn.c */
 typedef enum { TURN_GENERAL, TURN_ACKNOWLEDGED, TURN_RELEASED, TURN_DONE } Turned;
@@ -272,6 +314,7 @@ typedef struct {
     PyObject *names, *terms;
     bool stays, has_hand, rests, may_sleep, was_asleep;
     const Place *place; /* of the batch in hand, NULL: it is empty */
+    Call *outputs;      /* what the handler sends on, NULL: nothing */
     uint64_t thread, token, through;
     int64_t last_served;
     uint64_t asleep, watched; /* coroutines that sleep, and which servers are watched */
@@ -286,36 +329,6 @@ Turned turn_take(Core *core, Turn *turn);
 bool turn_read(Core *core, Turn *turn, PyObject *hand, PyObject *names, PyObject *terms);
 PyObject *turn_told(Core *core, const Turn *turn, Turned turned);
 PyObject *slots_due(Core *core);
-
-/* plan.c */
-typedef struct {
-    Place *place;
-    PyObject **messages; /* as many bytes objects as `count` says, borrowed */
-    uint64_t count, payload_bytes, size;
-    uint64_t word;     /* of its tube */
-    uint64_t tail;     /* the last record of the tube, 0: none */
-    uint64_t sequence; /* of the first message */
-    uint64_t target;   /* where the record goes */
-    uint64_t link;     /* where the jump to it stands, 0: it follows the last record */
-    uint64_t goal;     /* bytes of memory that the extent has to have, 0: those that it has */
-    Extent extent;
-    uint64_t left; /* the extent that is left by the jump */
-    bool lends;
-} Part;
-
-typedef struct {
-    Part parts[AT_MOST_PARTS];
-    uint64_t count, messages, payload_bytes, record_bytes, handler;
-    int share;
-} Call;
-
-bool call_take(Core *core, Call *call, PyObject *parts);
-bool call_plan(Core *core, Call *call);
-
-/* append.c */
-typedef enum { GENERAL_WAY, STORED, STORED_TO_MEND } Appended;
-
-Appended append_call(Core *core, Call *call);
 
 /* step.c: of the module, without a segment */
 PyObject *one_step(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

@@ -5,6 +5,7 @@ from mmap import mmap
 from typing import Any, Literal
 
 from shardq.model import AllTerms, Hand, Limits
+from shardq.outputs import Output
 
 #: What was handed out: pipe, first number, number behind the last, ends of 4 bytes each, the messages, when (Unix us).
 Batch = tuple[str, int, int, bytes, bytes, int]
@@ -51,7 +52,15 @@ class Core:
         process that enters the guard has something to mend. None: it is not the frequent case.
         """
 
-    def turn(self, hand: Hand | None, names: frozenset[str] | None, terms: AllTerms, stays: bool, /) -> Told | None:
+    def turn(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        stays: bool,
+        outputs: Sequence[Output],
+        /,
+    ) -> Told | None:
         """See `Delivering.turn`. None: it is not the frequent case."""
 
     def rest(

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from shardq.model import Hand, Terms
 from shardq.model import tallies as model_tallies
+from shardq.outputs import Output
 from shardq.shm import words
 from shardq.shm.files import lock_bytes
 from shardq.shm.memory import extents, record
@@ -44,7 +45,7 @@ _TEXT = """\
 
 
 #: The fields of tuples, which C reads by their places.
-FIELDS = {"HAND": Hand._fields, "TERMS": Terms._fields}
+FIELDS = {"HAND": Hand._fields, "TERMS": Terms._fields, "OUTPUT": Output._fields, "PART": Output._fields[:2]}
 
 
 def constants() -> dict[str, int]:

@@ -213,22 +213,33 @@ static PyObject *core_learn_served(Core *core, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-static PyObject *turn_taken(Core *core, Turn *turn, PyObject *const *arguments)
+/* `outputs`: what leaves with the batch in hand, NULL: nothing. */
+static PyObject *turn_taken(Core *core, Turn *turn, PyObject *const *arguments, PyObject *outputs)
 {
+    Call call;
     if (core->bytes == NULL || !turn_read(core, turn, arguments[0], arguments[1], arguments[2]))
         return Py_NewRef(Py_None);
+    if (outputs && Py_SIZE(outputs)) {
+        call_begin(&call, AT_FOLLOW_UP);
+        if (turn->place == NULL || !call_take(core, &call, outputs))
+            return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+        turn->outputs = &call;
+    }
     return turn_told(core, turn, turn_take(core, turn));
 }
 
 static PyObject *core_turn(Core *core, PyObject *const *arguments, Py_ssize_t count)
 {
     Turn turn = {0};
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "turn takes the hand, the names, the terms, and whether it stays");
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "turn takes the hand, the names, the terms, whether it stays, and the outputs");
         return NULL;
     }
+    /* Of other kinds Python takes the items. */
+    if (item_of(arguments[4]) == NULL)
+        return Py_NewRef(Py_None);
     turn.stays = arguments[3] == Py_True;
-    return turn_taken(core, &turn, arguments);
+    return turn_taken(core, &turn, arguments, arguments[4]);
 }
 
 static PyObject *core_rest(Core *core, PyObject *const *arguments, Py_ssize_t count)
@@ -241,18 +252,17 @@ static PyObject *core_rest(Core *core, PyObject *const *arguments, Py_ssize_t co
     turn.stays = arguments[3] == Py_True;
     turn.was_asleep = arguments[4] == Py_True;
     turn.may_sleep = arguments[5] == Py_True;
-    return turn_taken(core, &turn, arguments);
+    return turn_taken(core, &turn, arguments, NULL);
 }
 
 static PyObject *core_append(Core *core, PyObject *const *arguments, Py_ssize_t count)
 {
     Call call;
-    call.count = call.messages = call.payload_bytes = call.record_bytes = call.handler = 0;
     if (count != 2) {
         PyErr_SetString(PyExc_TypeError, "append takes the parts and the share");
         return NULL;
     }
-    call.share = (int)PyLong_AsLong(arguments[1]);
+    call_begin(&call, (int)PyLong_AsLong(arguments[1]));
     if (PyErr_Occurred())
         return NULL;
     if (core->bytes == NULL || !call_take(core, &call, arguments[0]))

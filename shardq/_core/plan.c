@@ -3,6 +3,25 @@
 
 #include "core.h"
 
+/* A call of so many messages and parts, which are still to come. */
+void call_begin(Call *call, int share)
+{
+    call->count = call->messages = call->payload_bytes = call->record_bytes = 0;
+    call->share = share;
+}
+
+/* What comes into which tube: of a part, or of an output that comes at once, and has no condition. */
+static bool part_read(PyObject *from, PyObject **pipe, PyObject **messages)
+{
+    if (!PyTuple_Check(from) || (Py_SIZE(from) != PART_FIELDS && Py_SIZE(from) != OUTPUT_FIELDS))
+        return false;
+    *pipe = PyTuple_GetItem(from, OUTPUT_PIPE);
+    *messages = PyTuple_GetItem(from, OUTPUT_MESSAGES);
+    if (Py_SIZE(from) == PART_FIELDS)
+        return true;
+    return PyTuple_GetItem(from, OUTPUT_WHEN) == Py_None && PyTuple_GetItem(from, OUTPUT_ABSENT) == Py_False;
+}
+
 static bool take_messages(Core *core, const Call *call, Part *part, PyObject *from)
 {
     ItemOf item = item_of(from);
@@ -23,11 +42,11 @@ static bool take_messages(Core *core, const Call *call, Part *part, PyObject *fr
 
 static bool take_part(Core *core, Call *call, PyObject *from)
 {
-    if (!PyTuple_CheckExact(from) || Py_SIZE(from) != 2)
-        return false;
-    PyObject *pipe = PyTuple_GetItem(from, 0);
+    PyObject *pipe, *messages;
     Part *part = &call->parts[call->count];
-    if (!PyUnicode_CheckExact(pipe) || !take_messages(core, call, part, PyTuple_GetItem(from, 1)))
+    if (!part_read(from, &pipe, &messages))
+        return false;
+    if (!PyUnicode_CheckExact(pipe) || !take_messages(core, call, part, messages))
         return false;
     if (!part->count)
         return true;
@@ -68,16 +87,13 @@ static bool is_ordinary(const Core *core, const Call *call)
     return call->record_bytes <= core->piece_bytes || call->record_bytes <= core->surely_fits;
 }
 
-static bool has_entries(Core *core, Call *call, Part *part)
+static bool has_entries(const Core *core, Part *part)
 {
     if (!place_stands(core, part->place))
         return false;
-    uint64_t handler = load(core, thread_word(core, part->place->thread) + AT_THREAD_HANDLER);
     part->word = tube_word(core, part->place->tube);
-    if (part == call->parts)
-        call->handler = handler;
-    /* A call is for one handler as a rule. */
-    return handler && handler == call->handler && tally_block(core, handler) >= 0;
+    part->handler = load(core, thread_word(core, part->place->thread) + AT_THREAD_HANDLER);
+    return part->handler && tally_block(core, part->handler) >= 0;
 }
 
 static bool plan_new_extent(const Core *core, Part *part, uint64_t *taken, int at_least)
@@ -134,7 +150,7 @@ bool call_plan(Core *core, Call *call)
         return false;
     for (uint64_t n = 0; n < call->count; n++) {
         Part *part = &call->parts[n];
-        if (!has_entries(core, call, part) || !claims_take_work(core, part->place->thread))
+        if (!has_entries(core, part) || !claims_take_work(core, part->place->thread))
             return false;
         if (!plan_part(core, part, taken))
             return false;

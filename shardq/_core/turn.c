@@ -112,8 +112,11 @@ static Turned onward(Core *core, Turn *turn)
 
 static Turned turn_inside(Core *core, Turn *turn)
 {
-    if (turn->place && !acknowledge(core, turn->place, turn->token, turn->through))
-        return TURN_GENERAL;
+    Acknowledged done = ACKNOWLEDGED;
+    if (turn->place)
+        done = acknowledge(core, turn->place, turn->token, turn->through, turn->outputs);
+    if (done != ACKNOWLEDGED)
+        return done == ACKNOWLEDGE_GENERAL ? TURN_GENERAL : TURN_ACKNOWLEDGED;
     Turned turned = onward(core, turn);
     return turned == TURN_GENERAL && turn->place ? TURN_ACKNOWLEDGED : turned;
 }

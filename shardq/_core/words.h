@@ -256,6 +256,8 @@
 #define TALLY_BUCKETS 64
 #define HAND_FIELDS 3
 #define TERMS_FIELDS 4
+#define OUTPUT_FIELDS 4
+#define PART_FIELDS 2
 #define HAND_KEY 0
 #define HAND_TOKEN 1
 #define HAND_BATCH 2
@@ -263,6 +265,12 @@
 #define TERMS_LIMIT 1
 #define TERMS_TIMEOUT_S 2
 #define TERMS_STARVATION_LIMIT 3
+#define OUTPUT_PIPE 0
+#define OUTPUT_MESSAGES 1
+#define OUTPUT_WHEN 2
+#define OUTPUT_ABSENT 3
+#define PART_PIPE 0
+#define PART_MESSAGES 1
 
 /* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
 #define TALLY_STEPS     {0, 953.67431640625, 1348.699152348609}, \
@@ -331,7 +339,7 @@
     {63, HUGE_VAL, HUGE_VAL}, \
     {63, HUGE_VAL, HUGE_VAL},
 
-#define WORDS_DIGEST 1183533668U
+#define WORDS_DIGEST 221517579U
 
 /* What is read of a Layout. */
 #define LAYOUT_NUMBERS(each) \

@@ -83,7 +83,7 @@ class Assembly:
         self.reading = Reading(directory, fifos, section)
         self.removing = Removing(journal, directory, fifos, claims, sleepers, section, gate)
         outputs = Outputs(
-            segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending
+            segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending, core
         )
         self.delivering = Delivering(
             segment,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shardq._core.choice import PYTHON, C, check_python_may, extension
 from shardq.errors import SegmentBusy
 from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.death_watch import DeathWatch
@@ -78,11 +79,19 @@ class Core:
             self._ring(engine, due)
         return True
 
-    def turn(self, hand: Hand | None, names: frozenset[str] | None, terms: AllTerms, *, stay: bool) -> Turn | None:
+    def turn(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        outputs: Sequence[Output] = (),
+        *,
+        stay: bool,
+    ) -> Turn | None:
         """See `Delivering.turn`. None: this is not the frequent case, and nothing was changed."""
         if self._engine is None:
             return None
-        return self._turned(self._engine, hand, self._engine.turn(hand, names, terms, stay))
+        return self._turned(self._engine, hand, self._engine.turn(hand, names, terms, stay, outputs))
 
     def rest(
         self,

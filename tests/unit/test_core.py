@@ -15,6 +15,7 @@ from shardq.cli.parser import new_parser
 from shardq.drivers.shared.engine import VARIABLE, engine_name
 from shardq.errors import ConfigurationError
 from shardq.model import Batch, Hand, Part, Pause, Terms
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.store import Store
 from shardq.version import __version__
@@ -77,10 +78,13 @@ class Worker:
         self._store = store
         self._hand: Hand | None = None
 
-    def turn(self, limit: int, *, stay: bool, rests: bool) -> object:
-        """One turn, and what it gave."""
+    def turn(self, limit: int, sent_on: list[Part], *, stay: bool, rests: bool) -> object:
+        """One turn, and what it gave. Where there is a batch in hand, this leaves with it."""
         delivering, terms = self._store.delivering, {"m/H": Terms((0, 1), limit)}
-        if rests and not (self._hand and self._hand.batch.count):
+        if self._hand and self._hand.batch.count:
+            outputs = [Output(pipe, messages) for pipe, messages in sent_on]
+            self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay, outputs=outputs)
+        elif rests:
             self._hand = delivering.rest(self._hand, NAMES, terms, stay=stay, may_sleep=False).hand
         else:
             self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay)
@@ -106,6 +110,7 @@ def counted(store: Store) -> Counter[str]:
         def watched(*arguments: Any, **options: Any) -> Any:
             found = verb(*arguments, **options)
             done[name] += bool(found)
+            done["outputs"] += bool(found) and bool(name == "turn" and arguments[3])
             return found
 
         return watched
@@ -126,7 +131,8 @@ def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, St
             parts = call(random)
             answers: list[object] = [store.appending.append(parts) for store in two]
         elif chance < 0.9:
-            answers = [worker.turn(limit, stay=stay, rests=rests) for worker in workers]
+            sent_on = call(random) if random.random() < 0.3 else []
+            answers = [worker.turn(limit, sent_on, stay=stay, rests=rests) for worker in workers]
         elif chance < 0.95:
             answers = [worker.stop() for worker in workers]
         else:
@@ -137,6 +143,7 @@ def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, St
     assert_same(two)
     assert in_c["append"] > 20
     assert in_c["turn"] > 20
+    assert in_c["outputs"] > 5
     for store in two:
         assert fsck(store.segment) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import select
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from shardq.errors import SegmentForeign
-from shardq.model import EMPTY, Hand, Terms
+from shardq.model import EMPTY, Hand, Terms, When
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.store import Store
-from tests.support.engines import needs_c, store_of
+from tests.faults.kit.fsck import fsck
+from tests.support.engines import needs_c, stands_in, store_of
 from tests.support.forked import Forked
 from tests.support.segments import NewStore, stores
 
@@ -26,6 +29,8 @@ NAMES = frozenset(["m/H"])
 TERMS = {"m/H": Terms((0,), 1)}
 #: Of a slot that no process has.
 UNUSED_SLOT = 5
+#: More processes that wait for room are left to Python.
+MOST_WAITING = 16
 
 
 @pytest.fixture
@@ -306,12 +311,101 @@ def test_while_a_process_waits_until_nothing_is_queued_only_the_last_acknowledge
     assert store.waiting.quiet()
 
 
-def test_while_a_process_waits_for_room_each_acknowledgement_is_left_to_python(store: Store) -> None:
+def test_a_process_that_waits_for_room_is_rung_by_the_core(store: Store) -> None:
     for _ in range(2):
         append(store, ONE)
-    hand, place = turn(store, None), store.segment.layout.room_map + store.slot
+    hand, place, bell = turn(store, None), store.segment.layout.room_map + store.slot, store.doorbell.open()
     store.waiting.await_room()
+    assert not is_rung(bell)
+
+    assert store._parts.core.turn(hand, NAMES, TERMS, stay=True) is not None
+
+    assert not store.segment.bytes[place]
+    assert is_rung(bell)
+
+
+def test_where_many_processes_wait_for_room_each_acknowledgement_is_left_to_python(store: Store) -> None:
+    for _ in range(2):
+        append(store, ONE)
+    hand, layout = turn(store, None), store.segment.layout
+    waiting = range(layout.room_map, layout.room_map + MOST_WAITING + 1)
+    for place in waiting:
+        store.segment.bytes[place] = 1
 
     assert store._parts.core.turn(hand, NAMES, TERMS, stay=True) is None
     assert turn(store, hand) is not None
-    assert not store.segment.bytes[place]
+    assert not any(store.segment.bytes[place] for place in waiting)
+
+
+def is_rung(bell: int) -> bool:
+    return bool(select.select([bell], [], [], 0)[0])
+
+
+def to(key: str, *messages: bytes) -> Output:
+    return Output(f"{key}/0", list(messages))
+
+
+def test_what_is_sent_on_leaves_with_the_batch(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, None)
+
+    turned = store._parts.core.turn(hand, NAMES, TERMS, (to(OTHER, b"first", b"second"),), stay=False)
+
+    assert turned is not None
+    left, done, _ = turned
+    assert done
+    assert left is not None
+    assert (left.key, left.batch.messages) == (OTHER, [b"first"])
+    assert store.reading.read(f"{ONE}/0", 9).messages == []
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [to(ONE, b"into the tube that is acknowledged")],
+        [to(OTHER, b"one"), to(OTHER, b"two")],
+        [to(OTHER)],
+        [to("m/H/unknown", b"one")],
+        [to(OTHER, b"x" * (600 << 10))],
+        [to(OTHER, b"later")._replace(when=When(1 << 60))],
+        [to(OTHER, b"if not there")._replace(absent=True)],
+        [(f"{OTHER}/0", [b"one"], None)],
+        [to(OTHER, b"one"), None],
+        iter([to(OTHER, b"one")]),
+    ],
+    ids=range(10),
+)
+def test_what_is_sent_on_otherwise_is_left_to_python(store: Store, outputs: Any) -> None:
+    append(store, ONE)
+    hand = turn(store, None)
+    before = stands_in(store.segment)
+
+    assert store._parts.core.turn(hand, NAMES, TERMS, outputs, stay=True) is None
+
+    assert stands_in(store.segment) == before
+
+
+def test_nothing_is_sent_on_with_an_empty_hand(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, turn(store, None), stay=True)
+    assert hand is not None
+    assert not hand.batch.count
+    before = stands_in(store.segment)
+
+    assert store._parts.core.turn(hand, NAMES, TERMS, [to(OTHER, b"one")], stay=True) is None
+
+    assert stands_in(store.segment) == before
+
+
+def test_python_mends_where_what_was_sent_on_cannot_be_offered(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, None)
+    have_died_asleep(store)
+
+    left = store.delivering.turn(hand, NAMES, TERMS, stay=True, outputs=[to(OTHER, b"one")])
+
+    assert left is not None
+    assert left.key == OTHER
+    assert left.batch.messages == [b"one"]
+    assert store.reading.read(f"{ONE}/0", 9).messages == []
+    assert fsck(store.segment) == []

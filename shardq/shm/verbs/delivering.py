@@ -150,11 +150,9 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        if outputs:
-            return self._turn(hand, names, terms, outputs, stay=stay)
-        turned = self._core.turn(hand, names, terms, stay=stay)
+        turned = self._core.turn(hand, names, terms, outputs, stay=stay)
         if turned is None:
-            return self._turn(hand, names, terms, stay=stay)
+            return self._turn(hand, names, terms, outputs, stay=stay)
         left, done, _ = turned
         if done:
             return left

@@ -17,6 +17,7 @@ from shardq.model import KEPT_PIPE
 from shardq.model.trace import untraced
 from shardq.outputs import Output, hands_over
 from shardq.shm import words as at
+from shardq.shm.core import Core
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
@@ -87,6 +88,7 @@ class Outputs:
         transfer: Transfer,
         equals: EqualMessages,
         appending: Appending,
+        core: Core,
     ) -> None:
         self._words = segment.words
         self._layout = segment.layout
@@ -100,6 +102,7 @@ class Outputs:
         self._transfer = transfer
         self._equals = equals
         self._appending = appending
+        self._core = core
 
     def asked(self, outputs: Sequence[Output], acknowledged: int) -> AskedOutputs:
         """The outputs of so many requests, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that
@@ -259,5 +262,6 @@ class Outputs:
             if tube == NO_ROOM:
                 return None
             self._journal.keep(thread)
+            self._core.learn(pipe, thread, tube)
             targets.append((pipe, thread, tube))
         return targets

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shardq.outputs import Output
 from tests.faults.kit.acts import nap
 from tests.faults.kit.case import BATCH, Operation, minus, one_after_another, plus
 from tests.faults.kit.operations import OPERATIONS
-from tests.faults.kit.scene import KEY, PIPE, Scene
+from tests.faults.kit.outputs import FILLING, NEARLY_A_PAGE, PIPES, each, sent
+from tests.faults.kit.scene import KEY, PIPE, Scene, run
 from tests.faults.kit.turns import OTHER, OTHER_KEY, turn, turn_and_leave_some, turn_to_nothing, turn_to_the_next
 
 #: Those of all drivers and engines that are of this kind.
@@ -59,6 +61,39 @@ def _turns() -> Iterator[Operation]:
     )
 
 
+def _sending() -> Iterator[Operation]:
+    two = PIPES[:2]
+    yield Operation(
+        "turn with outputs to tubes that are there, beside a sleeper",
+        lambda s: turn(s, outputs=sent(*two)),
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), _there(s, *two), nap(s)],
+        ready=lambda s: s.hold(3),
+        effect=one_after_another(minus(3), each(*two)),
+        keys=(KEY, OTHER_KEY),
+    )
+    yield Operation(
+        "turn with outputs into new extents, and to more of the thread",
+        lambda s: turn(s, outputs=[Output(pipe, [NEARLY_A_PAGE]) for pipe in two]),
+        lambda s: [s.append(*BATCH), *(s.append(FILLING, pipe=pipe) for pipe in two)],
+        ready=lambda s: s.hold(2),
+        effect=one_after_another(minus(2), *(plus(NEARLY_A_PAGE, pipe=pipe) for pipe in two)),
+    )
+    yield Operation(
+        "turn with an output to another tube of the thread, while a process waits for room",
+        lambda s: turn(s, outputs=sent(f"{KEY}/1")),
+        lambda s: [s.append(*BATCH), s.append(b"zero", pipe=f"{KEY}/1"), s.store.waiting.await_room()],
+        ready=lambda s: s.hold(3),
+        effect=one_after_another(minus(3), each(f"{KEY}/1")),
+    )
+
+
+def _there(there: Scene, *pipes: str) -> None:
+    """Have these tubes, and nothing in them."""
+    for pipe in pipes:
+        assert there.append(b"zero", pipe=pipe)
+        run(there.storage.remove(pipe, b"zero"))
+
+
 def _empty(there: Scene) -> None:
     assert there.append(*BATCH)
     there.claim()
@@ -71,6 +106,7 @@ def _all() -> Iterator[Operation]:
     yield from (named[name] for name in _SHARED)
     yield from _appends()
     yield from _turns()
+    yield from _sending()
 
 
 #: By their names: another process finds an operation by that.

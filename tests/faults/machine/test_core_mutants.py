@@ -51,12 +51,8 @@ _APPLY = (
 _NOTE_PLACE = "    store(core, core->at.stores_word + 2 * entry, word);\n"
 _OWNER = "    store(core, core->at.extent_owners_word + extent->number, tube + 1);\n"
 _LENT = "    store_byte(core, core->at.extent_map + extent->number, 1);\n"
-_WRITE = (
-    "    for (uint64_t n = 0; n < call->count; n++)\n"
-    "        if (!write_part(core, &call->parts[n], accepted_us))\n"
-    "            return GENERAL_WAY;\n"
-)
-_COMMIT = "    commit(core, call);\n    return offer(core, call);\n"
+_WRITE = "    if (!call_write(core, call))\n        return GENERAL_WAY;\n"
+_COMMIT = "    journal_commit(core, call_note(core, call, 0));\n"
 _NUMBER = "        store(core, its->word + AT_TUBE_NEXT_SEQUENCE, its->next_sequence);\n"
 _OTHERS = (
     "        store(core, its->word + AT_TUBE_CANCELLED, 0);\n"
@@ -66,9 +62,17 @@ _OTHERS = (
 _NUMBER_FIRST, _NUMBER_LAST = _NUMBER + _OTHERS, _OTHERS + _NUMBER
 _SETTLE = "    settle(core, &its);\n"
 _DECLARE_POP = "    journal_declare(core, place->thread);\n"
-_DECLARE_CALL = "    declare_all(core, call);\n"
+_DECLARE_CALL = (
+    "    if (call->count == 1)\n"
+    "        journal_declare(core, call->parts[0].place->thread);\n"
+    "    else\n"
+    "        call_keep(core, call);\n"
+)
+_COMMIT_TURN = "    journal_commit(core, stores);\n"
+_DECLARE_OUTPUTS = "        call_keep(core, outputs);\n"
 
 TWO = "append a call to two tubes"
+SENDING = "turn with outputs to tubes that are there, beside a sleeper"
 MUTANTS = (
     Mutant("stores-without-a-count", "journal.c", _COUNT, "", TWO, "but 4 queued"),
     Mutant(
@@ -92,7 +96,7 @@ MUTANTS = (
         "call-not-declared",
         "append.c",
         _DECLARE_CALL,
-        "    (void)declare_all;\n",
+        "",
         "append to a tube that is empty",
         "lent True, used by -1",
     ),
@@ -100,7 +104,7 @@ MUTANTS = (
         "commit-before-the-records",
         "append.c",
         _WRITE + _COMMIT,
-        "    commit(core, call);\n" + _WRITE + "    return offer(core, call);\n",
+        _COMMIT + _WRITE,
         "append in place",
         "where there is no record",
     ),
@@ -121,6 +125,22 @@ MUTANTS = (
         "ends before 0",
     ),
     Mutant("batch-not-declared", "acknowledge.c", _DECLARE_POP, "", "turn with the last batch", "commit under way"),
+    Mutant(
+        "outputs-behind-the-commit",
+        "acknowledge.c",
+        _COMMIT_TURN,
+        "    journal_commit(core, 2);\n    if (outputs)\n        journal_commit(core, call_note(core, outputs, 0));\n",
+        SENDING,
+        "{'app/Job/2/0': [b'other']}",
+    ),
+    Mutant(
+        "outputs-not-declared",
+        "acknowledge.c",
+        _DECLARE_OUTPUTS,
+        "",
+        SENDING,
+        "lent to tube 2, used by -1",
+    ),
     Mutant(
         "not-settled",
         "acknowledge.c",
