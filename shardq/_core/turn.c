@@ -110,17 +110,6 @@ static Turned onward(Core *core, Turn *turn)
     return take_more(core, turn) ? TURN_DONE : TURN_GENERAL;
 }
 
-static Turned turn_inside(Core *core, Turn *turn)
-{
-    Acknowledged done = ACKNOWLEDGED;
-    if (turn->place)
-        done = acknowledge(core, turn->place, turn->token, turn->through, turn->outputs);
-    if (done != ACKNOWLEDGED)
-        return done == ACKNOWLEDGE_GENERAL ? TURN_GENERAL : TURN_ACKNOWLEDGED;
-    Turned turned = onward(core, turn);
-    return turned == TURN_GENERAL && turn->place ? TURN_ACKNOWLEDGED : turned;
-}
-
 /* Whether this process may lie down: it watches all that serve, all of them live, and none has to wake by itself. */
 static bool may_lie_down(Core *core, const Turn *turn)
 {
@@ -147,10 +136,11 @@ static bool was_to_wake(const Core *core, const Turn *turn)
     return turn->was_asleep && (load(core, AT_NEXT_DUE_US) || any_rests(core));
 }
 
-static Turned rest_inside(Core *core, Turn *turn)
+/* What a rest does once the batch in hand is acknowledged. */
+static Turned lie_down(Core *core, Turn *turn)
 {
     uint64_t token = turn->token;
-    if (turn->place || was_to_wake(core, turn))
+    if (was_to_wake(core, turn))
         return TURN_GENERAL;
     Turned turned = onward(core, turn);
     if (turned != TURN_DONE)
@@ -168,6 +158,17 @@ static Turned rest_inside(Core *core, Turn *turn)
     return TURN_DONE;
 }
 
+static Turned turn_inside(Core *core, Turn *turn)
+{
+    Acknowledged done = ACKNOWLEDGED;
+    if (turn->place)
+        done = acknowledge(core, turn->place, turn->token, turn->through, turn->outputs);
+    if (done != ACKNOWLEDGED)
+        return done == ACKNOWLEDGE_GENERAL ? TURN_GENERAL : TURN_ACKNOWLEDGED;
+    Turned turned = turn->rests ? lie_down(core, turn) : onward(core, turn);
+    return turned == TURN_GENERAL && turn->place ? TURN_ACKNOWLEDGED : turned;
+}
+
 static bool holds_what_is_in_hand(const Core *core, const Turn *turn)
 {
     if (turn->place && !place_stands(core, turn->place))
@@ -183,7 +184,7 @@ Turned turn_take(Core *core, Turn *turn)
     forget_calls(core);
     bool special = load(core, AT_CLOSED) || load(core, AT_PAUSED) || load(core, AT_EQUALITY_STATE);
     if (!special && holds_what_is_in_hand(core, turn))
-        turned = turn->rests ? rest_inside(core, turn) : turn_inside(core, turn);
+        turned = turn_inside(core, turn);
     guard_leave(core);
     return turned;
 }

@@ -81,13 +81,11 @@ class Worker:
     def turn(self, limit: int, sent_on: list[Part], *, stay: bool, rests: bool) -> object:
         """One turn, and what it gave. Where there is a batch in hand, this leaves with it."""
         delivering, terms = self._store.delivering, {"m/H": Terms((0, 1), limit)}
-        if self._hand and self._hand.batch.count:
-            outputs = [Output(pipe, messages) for pipe, messages in sent_on]
-            self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay, outputs=outputs)
-        elif rests:
+        outputs = [Output(pipe, messages) for pipe, messages in sent_on if self._hand and self._hand.batch.count]
+        if rests and not outputs:
             self._hand = delivering.rest(self._hand, NAMES, terms, stay=stay, may_sleep=False).hand
         else:
-            self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay)
+            self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay, outputs=outputs)
         return self._hand and (self._hand.key, self._hand.token, _seen(self._hand.batch))
 
     def stop(self) -> None:
@@ -143,6 +141,7 @@ def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, St
     assert_same(two)
     assert in_c["append"] > 20
     assert in_c["turn"] > 20
+    assert in_c["rest"] > 5
     assert in_c["outputs"] > 5
     for store in two:
         assert fsck(store.segment) == []

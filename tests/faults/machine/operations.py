@@ -25,6 +25,8 @@ _SHARED = (
     "append a call to two tubes into new extents",
     "append a call to threads that are there, with sleepers",
     "turn to more of the thread",
+    "rest and lie down",
+    "rest and find the next thread",
 )
 #: Nearly an extent of the smallest class each.
 PAGES = [b"%d" % n * 3700 for n in range(4)]
