@@ -33,9 +33,9 @@ from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import Prepared, messages_of, prepare
-from shardq.handling.routing import check_types, usable
+from shardq.handling.routing import usable, wrong_type
 from shardq.later.requests import Later
-from shardq.model import Part, When
+from shardq.model import Limits, Part, When
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.results.calling import Calling
@@ -64,6 +64,10 @@ class Queue(Calling, Ticketing):
         self.handlers: dict[str, type[Handler[Any]]] = {}
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
         self._kinds: dict[type[Handler[Any]], HandlerInfo] = {}
+        self._limits: Limits | None = None
+        """Those of the storage when a plain call came first. To ask for them takes a tenth of a call, and they change
+        little: what is too much for the storage today, it leaves to the general way.
+        """
         self.serving = Serving(storage)
         super().__init__()
 
@@ -266,7 +270,8 @@ class Queue(Calling, Ticketing):
     def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
         """Where the requests go: what `route()` returned, which may be awaitable, or the places that are declared."""
         facts = self._facts(handler)
-        check_types(facts, requests)
+        if facts.types is not None and not facts.types.issuperset(map(type, requests)):
+            raise wrong_type(facts, requests)
         return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
 
     def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
@@ -282,8 +287,10 @@ class Queue(Calling, Ticketing):
 
     def _stored_at_once(self, facts: HandlerInfo, places: Any, messages: Sequence[bytes]) -> int:
         """How many messages of a plain call the storage took without a wait: all, or none."""
-        pipes, storage = facts.pipes(), self.storage
-        step = pipes.one_step(pipes.kind, places, messages, pipes, storage.limits)
+        pipes, storage, limits = facts.pipes(), self.storage, self._limits
+        if limits is None:
+            limits = self._limits = storage.limits
+        step = pipes.one_step(pipes.kind, places, messages, pipes, limits)
         return 0 if step is None else storage.append_at_once(step, follow_up=inside_handler())
 
     async def _stored_in_steps(self, call: Prepared, time: When | None, *, absent: bool) -> int:

@@ -28,13 +28,11 @@ def usable(handler: type[Handler[Any]]) -> HandlerInfo:
     return info_of(handler)
 
 
-def check_types(info: HandlerInfo, requests: Sequence[Any]) -> None:
-    """Raise `RequestError` for a request of another class than the handler's requests have."""
-    if info.types is None or info.types.issuperset(map(type, requests)):
-        return
-    position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in info.types)
+def wrong_type(info: HandlerInfo, requests: Sequence[Any]) -> RequestError:
+    """The error for requests of which one is of another class than the handler's requests have."""
+    position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in (info.types or ()))
     advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
-    raise RequestError(
+    return RequestError(
         f"request {position}, {shown(request)}, is of type {type_name(type(request))}, but {info.name} takes "
         f"{getattr(info.kind, '__qualname__', info.kind)}{advice}"
     )

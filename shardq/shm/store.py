@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from weakref import WeakSet
 
 from shardq.errors import StorageClosed
-from shardq.model import Limits
+from shardq.model import Limits, Part
 from shardq.shm.assembly import Assembly
 from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
@@ -120,6 +121,14 @@ class Store:
         if self._stale:
             self.take_slot()
         return self._parts.appending
+
+    def append_at_once(self, parts: Sequence[Part], share: int) -> bool:
+        """As `Appending.append`, without waiting for other processes. False: this is not the frequent case, and nothing
+        was added.
+        """
+        if self._stale:
+            self.take_slot()
+        return self._parts.core.append(parts, share)
 
     @property
     def reading(self) -> Reading:

@@ -86,7 +86,7 @@ class SharedStorage(Pausing, Recording):
         return accepted
 
     def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
-        if not self._store.appending.append_at_once(parts, FOLLOW_UP if follow_up else GENERAL):
+        if not self._store.append_at_once(parts, FOLLOW_UP if follow_up else GENERAL):
             return 0
         accepted = count_of(parts)
         self.pace.registered(accepted)

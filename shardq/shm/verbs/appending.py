@@ -67,7 +67,7 @@ class Appending:
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
-        if self.append_at_once(parts, share):
+        if self._core.append(parts, share):
             return True
         bodies = [(pipe, record.Body(messages)) for pipe, messages in parts if messages]
         if not bodies:
@@ -80,12 +80,6 @@ class Appending:
                 for (pipe, _), tube in zip(bodies, tubes, strict=False):
                     self.help(pipe, tube)
             return bool(tubes)
-
-    def append_at_once(self, parts: Sequence[Part], share: int) -> bool:
-        """As `append`, without waiting for other processes. False: this is not the frequent case, and nothing was
-        added.
-        """
-        return self._core.append(parts, share)
 
     def append_absent(self, parts: Sequence[Part], *, due_us: int = 0, share: int = at.GENERAL) -> int | None:
         """Add those messages that have no equal queued, in hand or deferred, nor one before them here; with `due_us`
