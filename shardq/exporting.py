@@ -11,7 +11,7 @@ from shardq.errors import ConfigurationError
 
 
 class Export:
-    """A new file that nobody but this user can read.
+    """A new file that only this user can read.
 
     Raises `ConfigurationError` where the file is there already, or cannot be made or written.
     """

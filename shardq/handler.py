@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     Result = TypeVar("Result")
 
-#: More than anyone sees of a note.
+#: So many characters of a note are kept: more than a line of a terminal shows.
 _NOTE_CHARACTERS = 256
 #: While a handler's code runs, what it works for: the batch in hand, else True. What it registers must not wait for
 #: room that only it could make.

@@ -30,7 +30,7 @@ class Claim(Generic[_Storage]):
 
 
 class LeasedLock(ABC, Generic[_Claim]):
-    """The claims of a `Lock`, and who wants to hear of their loss."""
+    """The claims of a `Lock`, and what is called when one is lost."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Claim] = {}

@@ -68,7 +68,7 @@ class _Outbox:
 
 
 class _InHand:
-    """The batch in hand, which nobody asks for."""
+    """The batch in hand. No worker has it."""
 
     async def acknowledge(self, count: int) -> None:
         pass

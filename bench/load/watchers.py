@@ -31,8 +31,8 @@ def metrics(url: str) -> Watch:
     return look
 
 
-def nobody(url: str) -> Watch:
-    """Nobody looks."""
+def nothing(url: str) -> Watch:
+    """No look: what a process beside the workers costs by itself."""
 
     async def look() -> None:
         pass
@@ -40,7 +40,7 @@ def nobody(url: str) -> Watch:
     return look
 
 
-WATCHERS: Mapping[str, Look] = {"nobody": nobody, "metrics": metrics}
+WATCHERS: Mapping[str, Look] = {"nothing": nothing, "metrics": metrics}
 
 
 class Watcher:

@@ -1,4 +1,4 @@
-"""What it costs a family that somebody looks at its storage each second: rates of `register` and of all of it."""
+"""What it costs a family that monitoring looks at its storage each second: rates of `register` and of all of it."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ async def _turn(family: Supervisor, requests: int) -> Turn:
 SCENARIOS = (
     Scenario(
         "watching",
-        "while somebody looks at the storage each second",
+        "while monitoring looks at the storage each second",
         (
             Figure("end_to_end_per_s", f"calls of {CALL}, end to end, watched", "requests/s"),
             Figure("register_per_s", "`register` alone, watched", "requests/s"),
-            Figure("rate_share", "the rate end to end, as a share of that with nobody looking", "1"),
-            Figure("register_share", "the rate of `register`, as a share of that with nobody looking", "1"),
+            Figure("rate_share", "the rate end to end, as a share of that without looks", "1"),
+            Figure("register_share", "the rate of `register`, as a share of that without looks", "1"),
         ),
         tuple(Contestant(f"watched by {name}", f"{__name__}:watched", {"by": name}) for name in WATCHERS),
         "One worker, and a process that looks. It looks in every other turn only, and a share is the median over the "
         "pairs of turns: the machine changes its pace from one second to the next by more than a look costs. How far "
-        "the shares of nobody are from 1 is what the measurement itself cannot tell.",
+        "the shares of `watched by nothing` are from 1 is what the measurement itself cannot tell.",
     ),
 )

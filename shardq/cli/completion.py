@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-#: What the scripts give in the place of a shell; it is offered to nobody.
+#: What the scripts give in the place of a shell; the completion of a shell does not offer it.
 WORDS = "words"
 SHELLS = ("bash", "zsh", "fish", WORDS)
 

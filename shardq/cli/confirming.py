@@ -10,8 +10,8 @@ from shardq.errors import ConfigurationError
 
 
 def confirm(options: argparse.Namespace, what: str) -> None:
-    """Ask whether `what` shall happen, unless `--yes` says so. Raises `ConfigurationError` where nobody says yes, and
-    where there is no terminal to ask at.
+    """Ask whether `what` shall happen, unless `--yes` says so. Raises `ConfigurationError` where the operator does not
+    say yes, and where there is no terminal to ask at.
     """
     if options.yes:
         return

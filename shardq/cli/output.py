@@ -23,7 +23,7 @@ class CommandFailed(ShardqError):
 def say(text: str) -> bool:
     """Write to standard output. No character reaches it that a terminal would act upon, wherever it came from: escapes
     stand in their place. A character that its encoding lacks is written as JSON's escape. If standard output is closed,
-    the text is dropped. False: nobody reads what is written. Raises `OutputError` if the write fails.
+    the text is dropped. False: the reader is gone. Raises `OutputError` if the write fails.
     """
     return paint(printable(text, keep="\n\t"))
 

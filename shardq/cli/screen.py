@@ -16,7 +16,7 @@ from shardq.text.printable import fitted, printable
 
 #: A terminal with fewer columns or lines gets blocks.
 _FEWEST_COLUMNS, _FEWEST_LINES = 40, 5
-#: So often a terminal is asked for its size, and a pipe whether somebody reads.
+#: So often a terminal is asked for its size, and a pipe whether its reader is there.
 _GLANCE_S = 0.25
 _HOME, _ERASE, _ERASE_REST, _ERASE_BELOW = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
 
@@ -31,7 +31,7 @@ class Screen:
         self._blocks = 0
 
     def show(self, text: str) -> bool:
-        """Show the text, whatever was shown before. False: nobody sees it."""
+        """Show the text, whatever was shown before. False: the reader is gone."""
         columns, lines = _size()
         if not self._on_terminal or columns < _FEWEST_COLUMNS or lines < _FEWEST_LINES:
             return self._block(text)
@@ -46,7 +46,7 @@ class Screen:
             say("\n")
 
     async def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the terminal has another size. False: nobody reads any more."""
+        """Wait so long, or until the terminal has another size. False: the reader is gone."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             await asyncio.sleep(min(left, _GLANCE_S))

@@ -22,8 +22,8 @@ from shardq.sampling import HandlerSample, Sample, Sampler
 
 
 def watch(options: argparse.Namespace) -> None:
-    """Show the storage until Ctrl-C, or until nobody reads. Raises where there is nothing to look at in the beginning;
-    what goes later may come again.
+    """Show the storage until Ctrl-C, or until the reader is gone. Raises where there is nothing to look at in the
+    beginning; what goes later may come again.
     """
     screen = Screen()
     try:

@@ -1,7 +1,7 @@
 """A process beside the workers of a family that answers `GET /metrics`.
 
 Its supervisor opens the socket and executes it. It never imports the application, and ends when its supervisor does.
-While nobody asks it sleeps.
+Between two requests for metrics it sleeps.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class PipeFacts:
     goes_to: str = ""
     """With a storage that is left, or about to be: the URL of where its content goes."""
     guard: str = ""
-    """The process without whose doing nobody can change the storage, in words. Empty: there is none."""
+    """The process that all others wait for before they can change the storage, in words. Empty: there is none."""
     owner: WorkerFacts | None = None
     """Whose thread it is. None: it is free."""
     taken: int | None = None
@@ -54,7 +54,7 @@ class PipeFacts:
     died: bool = False
     """Whether a worker died of it then; else it raised."""
     rests_s: float = 0.0
-    """How long its thread is still offered to nobody."""
+    """How long its thread is still offered to no worker."""
     deaths: int = 0
     """How many workers in a row died when they had its thread and none of its requests in hand."""
     served: bool | None = None

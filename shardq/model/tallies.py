@@ -18,7 +18,7 @@ Full = Literal["waited", "raised"]
 FULLS: tuple[Full, ...] = ("waited", "raised")
 
 #: How a worker died: it was killed by KILL, as for lack of memory, or by another signal, as a crash of native code; it
-#: ended itself; its supervisor killed it because its handler hung; or nobody saw how.
+#: ended itself; its supervisor killed it because its handler hung; or no supervisor saw how.
 Died = Literal["killed", "signal", "exited", "hung", "unknown"]
 DIED: tuple[Died, ...] = ("killed", "signal", "exited", "hung", "unknown")
 

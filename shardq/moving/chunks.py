@@ -115,8 +115,8 @@ async def _letters(source: Movable) -> AsyncIterator[tuple[str, list[bytes], str
 
 
 def _spread(result: bytes) -> str:
-    """A name in the place of that of the tube, which nobody knows any more: a target that is divided has results in all
-    of its parts.
+    """A name in the place of that of the tube, which no process knows any more: a target that is divided has results in
+    all of its parts.
     """
     return f"{key_of(KEPT_PIPE)}-{digest_of_kept(result)[0]}/0"
 

@@ -98,9 +98,9 @@ class Observer(Readable, Protocol):
     O1. Its looks show what a storage shows in those of the same name: the same messages, numbers, order and counts.
         Where nothing changes meanwhile they are the same; where something does, each tube, thread and request is shown
         as it was at one instant, and they need not be of the same one. (P12)
-    O2. It changes nothing. It has no part in what is stored: it keeps no storage alive, nobody waits for it, and it is
-        neither a worker nor a caller. [Shared memory: it has no slot, takes no lock, and its mapping cannot be written.
-        Redis: it has a connection; on a server that has no storage yet its first look makes an empty one.]
+    O2. It changes nothing. It has no part in what is stored: it keeps no storage alive, no process waits for it, and it
+        is neither a worker nor a caller. [Shared memory: it has no slot, takes no lock, and its mapping cannot be
+        written. Redis: it has a connection; on a server that has no storage yet its first look makes an empty one.]
     O3. It waits for no other process, stopped, dead or hung as that may be. [Redis: for the server alone.]
     O4. `tubes` lists each tube that is not empty, page by page, with what is known of it: how long its first request
         waits, who has its thread, how often that request failed, how long the thread rests. What came or went meanwhile

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from shardq.model import KEPT_PIPE, PipeFacts, dead_pipe, key_of, split_key
 from shardq.protocols import Knowing
-from shardq.reasons.nobody import nobody
 from shardq.reasons.nothing_queued import Beside, nothing_queued
 from shardq.reasons.owned import owned
 from shardq.reasons.paused import paused
 from shardq.reasons.reason import Reason
+from shardq.reasons.unserved import unserved
 from shardq.reasons.waiting import waiting
 from shardq.reasons.whole import whole
 
@@ -40,7 +40,7 @@ async def why(storage: Knowing, pipe: str) -> Explained:
     facts, grave = await storage.facts(pipe), dead_pipe(split_key(key_of(pipe))[0])
     found = whole(facts)
     if facts.queued and pipe not in (grave, KEPT_PIPE):
-        found += [*paused(facts), *(owned(facts) or [*nobody(facts), *waiting(facts)])]
+        found += [*paused(facts), *(owned(facts) or [*unserved(facts), *waiting(facts)])]
         found = found or [_READY]
     elif not facts.moving:
         recurrent = [its for its in await storage.scheduled(None, _MOST_RECURRENT) if its.pipe == pipe]

@@ -7,7 +7,7 @@ from shardq.reasons.reason import Reason
 
 
 def whole(facts: PipeFacts) -> list[Reason]:
-    """Where the storage itself hands out nothing, or nobody can change it."""
+    """Where the storage itself hands out nothing, or no process can change it."""
     found = list[Reason]()
     to = facts.goes_to
     if facts.standing is Standing.LEFT:

@@ -28,7 +28,7 @@ class Listening:
 
     @classmethod
     def at(cls, address: Address) -> Self:
-        """Open it. A unix socket is for this user alone, and takes the place of one at which nobody listens. Raises
+        """Open it. A unix socket is for this user alone, and takes the place of one at which no process listens. Raises
         `ConfigurationError` where that cannot be.
         """
         try:
@@ -67,7 +67,7 @@ def _opened(family: int, place: Any) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(place)
         if family == socket.AF_UNIX:
-            os.chmod(str(place), 0o600)  # before it listens: until then nobody can connect
+            os.chmod(str(place), 0o600)  # before it listens: until then no client can connect
         found.listen(_BACKLOG)
     except BaseException:
         found.close()

@@ -62,7 +62,7 @@ def opened(
         family=Family.named(resumption.family) if resumption else None,
     )
     if not resumption:
-        supervised.announce()  # else a family that ends meanwhile says that nobody goes on with what it leaves
+        supervised.announce()  # else a family that ends meanwhile says that no family goes on with what it leaves
         storage.server.hang_up()  # with a connection open workers could not be forked
     return supervised
 

@@ -3,7 +3,7 @@ interpreter.
 
 A process that tells its stacks keeps a file in memory, to which its C code writes at a signal. The command `shardq
 stack` opens that file through /proc, sends the signal, and reads once the signal was dealt with. The signal is URG: a
-process that does not listen to it ignores it, so a question that comes too early or too late harms nobody.
+process that does not listen to it ignores it, so a question that comes too early or too late does no harm.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def keep() -> int:
 
 
 def part() -> None:
-    """In a forked child: tell nobody. Its parent's file is for its caller to close."""
+    """In a forked child: answer no question. Its parent's file is for its caller to close."""
     faulthandler.unregister(SIGNAL)
 
 

@@ -19,7 +19,7 @@ __all__ = ["context", "context_of", "current_context", "has_spans", "is_there", 
 
 
 def is_there() -> bool:
-    """Whether code of the application imported OpenTelemetry. If not, nobody has a span."""
+    """Whether code of the application imported OpenTelemetry. If not, there are no spans."""
     return "opentelemetry.trace" in sys.modules
 
 

@@ -49,7 +49,7 @@ class Processing:
 
 
 def processing(handler: str, batch: Batch, *, has_heads: bool) -> Processing | None:
-    """The span of a batch, which begins here, where OpenTelemetry is there. None: nobody would see it. `has_heads`:
+    """The span of a batch, which begins here, where OpenTelemetry is there. None: no program would see it. `has_heads`:
     whether there may be trace contexts in front of its messages.
     """
     if handler == INBOX:

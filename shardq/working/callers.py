@@ -119,13 +119,13 @@ async def tell_holders(storage: Storage, outputs: Sequence[Output]) -> None:
         for start in range(0, len(waiting), most):
             parts = [(inbox_pipe(inbox), (NOTICE,)) for inbox in waiting[start : start + most]]
             await storage.append(parts, follow_up=True)
-        # Of who has left meanwhile nothing may stay: it would look like a request whose result may come.
+        # Of callers that have left meanwhile nothing may stay: it would look like a request whose result may come.
         for inbox in set(waiting).difference(await _claimed(storage, waiting)):
             await storage.remove(inbox_pipe(inbox), NOTICE)
 
 
 async def _claimed(storage: Storage, inboxes: Collection[int]) -> list[int]:
-    """Those of these inboxes that are read by someone."""
+    """Those of these inboxes whose callers still read them."""
     keys = map(inbox_key, inboxes)
     if storage.suspends:
         claimed = await asyncio.gather(*map(storage.claimed, keys))

@@ -531,7 +531,7 @@ async def test_S21_a_large_letter_that_is_requeued_makes_room(open_backend: Open
 # S22
 
 
-async def test_S22_letters_are_offered_to_nobody(storage: Storage, lock: Lock) -> None:
+async def test_S22_letters_are_offered_to_no_worker(storage: Storage, lock: Lock) -> None:
     waiting = await suspended(storage.wait(everything))
     await storage.append([(PIPE, numbered(1))])
     assert await finished(waiting) == KEY
@@ -556,7 +556,7 @@ async def test_S22_letters_are_not_listed_and_not_waited_for(storage: Storage, l
     assert await storage.backlog() == Counts(2, 2, buried=2, dead=2)
 
 
-async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock) -> None:
+async def test_S22_letters_are_handed_out_to_no_worker(storage: Storage, lock: Lock) -> None:
     await buried(storage, lock, b"one", b"two")
 
     token = await lock.acquire(key_of(GRAVE))

@@ -196,7 +196,7 @@ async def test_L4_the_thread_of_a_killed_process_is_offered(backend: Backend, dr
 # L5
 
 
-async def test_L5_exists_tells_whether_anybody_holds_the_key(backend: Backend) -> None:
+async def test_L5_exists_tells_whether_any_lock_holds_the_key(backend: Backend) -> None:
     mine, theirs = backend.new_lock(), backend.new_lock()
     assert not await mine.exists(KEY)
 

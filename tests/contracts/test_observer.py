@@ -285,7 +285,7 @@ async def test_O6_the_overview_counts_as_the_backlog_does(storage: Storage, lock
     await lock.release(KEY)
 
 
-async def test_O6_what_nobody_serves_has_no_crew(storage: Storage, observer: Observer) -> None:
+async def test_O6_what_no_worker_serves_has_no_crew(storage: Storage, observer: Observer) -> None:
     assert await storage.append([(PIPE, numbered(3))])
 
     overview = await observer.overview()

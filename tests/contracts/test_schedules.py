@@ -85,7 +85,7 @@ async def test_S29_what_was_missed_comes_once_and_without_drift(storage: Storage
     assert await contents(storage, PIPE) == [b"tick"]
 
 
-async def test_S29_it_comes_at_each_time_while_nobody_is_late(storage: Storage, lock: Lock) -> None:
+async def test_S29_it_comes_at_each_time_while_no_process_is_late(storage: Storage, lock: Lock) -> None:
     token, when = await claimed(lock), await in_us(storage, 0, "every 0.02")
     await storage.append([(PIPE, [b"tick"])], when=when)
 

@@ -70,7 +70,7 @@ async def test_S31_the_turn_belongs_to_the_thread_and_not_to_its_holder(storage:
         assert pipes[1] in served[start : start + limit]
 
 
-async def test_S31_what_is_refused_was_nobodys_turn(storage: Storage, lock: Lock) -> None:
+async def test_S31_what_is_refused_was_no_turn(storage: Storage, lock: Lock) -> None:
     pipes, limit = pipes_of(0, 1), 4
     for pipe in pipes:
         await storage.append([(pipe, numbered(BATCHES))])

@@ -1044,7 +1044,7 @@ async def test_S14_after_its_timeout_nothing_is_stored(open_backend: OpenBackend
 
 
 @pytest.mark.requires("bounded")
-async def test_S14_nobody_waits_for_what_can_never_fit(open_backend: OpenBackend) -> None:
+async def test_S14_no_producer_waits_for_what_can_never_fit(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     await fill(storage)
 
@@ -1283,7 +1283,7 @@ async def test_S33_of_a_handler_without_terms_nothing_is_handed_out(storage: Sto
     assert (await hands.take(storage, [PIPE], 9, hand.token)).messages == numbered(1)
 
 
-async def test_S33_with_nobody_to_serve_the_thread_stays(storage: Storage) -> None:
+async def test_S33_with_no_worker_to_serve_the_thread_stays(storage: Storage) -> None:
     await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))])
     hand = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
     for messages in (numbered(1, start=2), []):

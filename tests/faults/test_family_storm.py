@@ -60,7 +60,7 @@ class Fleet:
 
     def settle(self) -> None:
         """No more producers; whatever is left is handled in peace."""
-        self.blows.resume(everybody=True)
+        self.blows.resume(every_process=True)
         for producer in self.producers:
             producer.kill()
         self.producers = []
@@ -74,7 +74,7 @@ class Fleet:
         return self.supervisor.wait(PATIENCE_S)
 
     def discard(self) -> None:
-        self.blows.resume(everybody=True)
+        self.blows.resume(every_process=True)
         for producer in self.producers:
             producer.kill()
         self.supervisor.kill()

@@ -140,7 +140,7 @@ def watched(sleepers: int, newcomers: int, plan: Plan) -> World:
 
 
 @pytest.mark.parametrize(("sleepers", "newcomers"), [(1, 1), (1, 2), (2, 1)])
-def test_nobody_who_begins_to_serve_goes_unwatched(
+def test_no_worker_that_begins_to_serve_goes_unwatched(
     sleepers: int, newcomers: int, everything: bool, tried: Tried
 ) -> None:
     """In whatever order they look, lie down and bind: a process that sleeps has seen all that are bound."""

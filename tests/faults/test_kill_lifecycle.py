@@ -11,7 +11,7 @@ from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentError, SegmentExists, SegmentForeign, SegmentMissing
 from shardq.shm.registry import destroy
 from tests.faults.kit.points import Line, Step, die_at, lines_of, one_of_each_line, sample
-from tests.faults.kit.scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
+from tests.faults.kit.scene import MIB, PIPE, Naps, check_goes_on, check_whole, no_handlers, run
 from tests.support.leaks import segment_name
 
 SAMPLE = 20
@@ -101,7 +101,7 @@ def at_work(storage: SharedStorage) -> None:
     """The child holds a claim, sleeps, and has its bell open."""
     assert run(storage.claim("app/Job/1"))
     storage.store.doorbell.open()
-    storage.store.waiting.lie_down(nobody, None)
+    storage.store.waiting.lie_down(no_handlers, None)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class Fleet:
 
     def settle(self) -> None:
         """No more producers, and no more blows: what is left is handled."""
-        self.processes.resume(everybody=True)
+        self.processes.resume(every_process=True)
         for producer in self._producers:
             producer.kill()
         self._producers = []
@@ -99,7 +99,7 @@ class Fleet:
         return [supervisor.wait(PATIENCE_S) for supervisor in self._supervisors]
 
     def discard(self) -> None:
-        self.processes.resume(everybody=True)
+        self.processes.resume(every_process=True)
         workers = self._workers()
         for producer in self._producers:
             producer.kill()

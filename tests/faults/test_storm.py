@@ -80,9 +80,9 @@ class Crew:
             self._resume[child.pid] = time.monotonic() + random.uniform(*STOPPED_S)
             self.stops += 1
 
-    def resume(self, *, everybody: bool = False) -> None:
+    def resume(self, *, every_process: bool = False) -> None:
         for pid, due in list(self._resume.items()):
-            if everybody or time.monotonic() > due:
+            if every_process or time.monotonic() > due:
                 os.kill(pid, signal.SIGCONT)
                 del self._resume[pid]
 
@@ -134,7 +134,7 @@ def storm(crew: Crew, random: Random) -> None:
         crew.resume()
         crew.strike(random)
         time.sleep(random.uniform(*CALM_S))
-    crew.resume(everybody=True)
+    crew.resume(every_process=True)
     crew.dismiss("produce")
 
 

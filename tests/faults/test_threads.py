@@ -15,7 +15,7 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.files.names import bell_path
 from tests.faults.kit.points import Child, Gate
-from tests.faults.kit.scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
+from tests.faults.kit.scene import PIPE, Scene, check_usable, check_whole, no_handlers, run, run_waiting, scene
 from tests.faults.kit.scene import everything as all_threads
 
 
@@ -83,7 +83,7 @@ def test_first_use_in_a_forked_child_leaves_the_parents_slot_alone(
     store = there.store
     store.doorbell.open()
     assert there.append(b"zero")
-    store.waiting.lie_down(nobody, None)
+    store.waiting.lie_down(no_handlers, None)
     before = slot_of(there)
     Child(lambda: [first_use(there), None][1]).end()
     assert slot_of(there) == before

@@ -133,7 +133,7 @@ class Daring(Spread):
 
 
 @contextmanager
-def filled_by_somebody_else() -> Iterator[int]:
+def filled_by_another_program() -> Iterator[int]:
     """Everything that /dev/shm has left, in a file of another program."""
     descriptor = os.open(FILLER, os.O_CREAT | os.O_WRONLY, 0o600)
     taken = 0
@@ -193,12 +193,12 @@ def _rolling(scene: Scene, count: int) -> None:
 def _behind_our_back(scene: Scene, count: int) -> None:
     """Another program takes all of /dev/shm while the segment is empty, half full, and full."""
     for number in range(count):
-        with filled_by_somebody_else() as taken:
+        with filled_by_another_program() as taken:
             tight = scene.fill()
             scene.drain(0.5)
             again = scene.fill()
         free = scene.fill()
-        with filled_by_somebody_else():
+        with filled_by_another_program():
             handled = scene.drain()
         _report("behind our back", number=number, taken=taken, tight=tight, again=again, free=free, handled=handled)
 

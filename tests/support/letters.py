@@ -68,7 +68,7 @@ class SignIn(Handler[Login]):
     secret_fields: ClassVar[tuple[str, ...]] = ("pin", "serial-number")
 
     def perform(self, *logins: Login) -> None:
-        raise ValueError("nobody signs in")
+        raise ValueError("no user signs in")
 
 
 class Card(BaseModel):

@@ -18,7 +18,7 @@ from shardq.shm.files.own_files import remove_files
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.support import hands
-from tests.support.capacity import filled_by_somebody_else
+from tests.support.capacity import filled_by_another_program
 from tests.support.drivers import MIB
 
 SEGMENT = "scarcity"
@@ -51,7 +51,7 @@ def deferred_behind_the_back(store: Store) -> dict[str, int]:
     """The same, where another program takes what is left before anything is due."""
     for number in range(3000):
         assert store.deferring.defer([(f"app/Later/{number}/0", [bytes(500)])], DUE_US)
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         assert _worked_off(store) == 3000
     return {"accepted": 3000}
 
@@ -59,7 +59,7 @@ def deferred_behind_the_back(store: Store) -> dict[str, int]:
 def recurrent(store: Store) -> dict[str, int]:
     """A recurrent request comes, and comes again, where another program takes everything."""
     assert store.deferring.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         for now_us in (1, 2, 3):
             found = store.deferring.promote(now_us).recurrent
             assert found
@@ -76,7 +76,7 @@ def buried(store: Store, size: int = 3000) -> dict[str, int]:
     accepted = 0
     while _accepted(partial(store.appending.append, [(f"app/Bad/{accepted % 100}/0", [bytes(size)])])):
         accepted += 1
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         for thread in range(100):
             _bury_all(store, f"app/Bad/{thread}", size)
     graves = store.burying.graves()
@@ -92,12 +92,12 @@ def large_buried(store: Store) -> dict[str, int]:
 
 def large_refused(store: Store) -> dict[str, int]:
     """A message for whose letter /dev/shm has no room is refused, and changes nothing."""
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         assert not store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
         assert not store.deferring.defer([("app/Bad/0/0", [bytes(3 * MIB)])], DUE_US)
     assert store.segment.words[at.KEPT_BYTES] == 0
     assert store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         _bury_all(store, "app/Bad/0", 3 * MIB)
     [grave] = store.burying.graves()
     assert store.burying.drop(grave, range(10)) == 1
@@ -109,7 +109,7 @@ def follow_ups(store: Store) -> dict[str, int]:
     while _accepted(partial(store.appending.append, [("app/Full/0/0", [bytes(30_000)])])):
         continue
     registered = 0
-    with filled_by_somebody_else():
+    with filled_by_another_program():
         while store.appending.append([("app/More/0/0", [bytes(30_000)])], share=at.FOLLOW_UP):
             registered += 1
         assert 30_000 * registered > MIB, f"{registered} follow-ups"

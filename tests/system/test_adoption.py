@@ -137,7 +137,7 @@ def test_without_a_supervisor_a_death_wakes_who_sleeps(
     storage.destroy()
 
 
-def test_nobody_says_how_a_worker_ended_that_was_not_its_own_child(
+def test_no_supervisor_says_how_a_worker_ended_that_was_not_its_own_child(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
     program = start(JOBS, "--url", url, "--workers", 1).serving()

@@ -480,7 +480,7 @@ def test_a_test_without_secrets_has_a_request_of_the_handler(home: Home, said: S
     found: dict[str, Any] = {}
     exec(said("test", letter.id, "--app", APP).out, found)
     assert b"hunter2" not in found["MESSAGE"]
-    with pytest.raises(ValueError, match="nobody signs in"):
+    with pytest.raises(ValueError, match="no user signs in"):
         found[f"test_signin_{letter.number}"]()
 
 

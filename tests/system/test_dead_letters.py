@@ -70,7 +70,7 @@ def test_list_as_json_has_everything(graveyard: Path, run: Run) -> None:
 
 
 def test_list_can_be_of_one_handler_and_cut_short(graveyard: Path, run: Run) -> None:
-    assert run("dead", "list", "nobody/Else").stdout == "no dead letters of nobody/Else\n"
+    assert run("dead", "list", "unserved/Else").stdout == "no dead letters of unserved/Else\n"
     lines = run("dead", "list", HANDLER, "--limit", "1").stdout.splitlines()
     assert lines[2:] == ["and 1 more", f"the next ones: --after {HANDLER}#0"]
 
@@ -116,7 +116,7 @@ def test_destroy_refuses_while_there_are_dead_letters(graveyard: Path, run: Run,
         (("dead", "show", HANDLER), f"'{HANDLER}' is no id of one dead letter: `dead list` shows the ids"),
         (("dead", "drop"), WHICH),
         (("dead", "drop", HANDLER, "--all"), WHICH),
-        (("dead", "requeue", "nobody/Else"), "there is no dead letter nobody/Else"),
+        (("dead", "requeue", "unserved/Else"), "there is no dead letter unserved/Else"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: tuple[str, ...], reason: str, graveyard: Path, run: Run) -> None:
@@ -132,19 +132,19 @@ def test_status_counts_them(graveyard: Path, run: Run) -> None:
     assert (status["dead"], status["buried"], status["queued"]) == (2, 2, 0)
 
 
-def test_what_nobody_serves_is_shown_and_can_be_parked(
+def test_what_no_worker_serves_is_shown_and_can_be_parked(
     start: Start, run: Run, url: str, name: str, tmp_path: Path
 ) -> None:
     leave_in_segment(name, Fragile, [Ask(0)])
     with client(url) as queue:
-        assert asyncio.run(queue.storage.append([("nobody/Serves/0/0", [b"\x91\x01", b"\x91\x02"])]))
+        assert asyncio.run(queue.storage.append([("unserved/Serves/0/0", [b"\x91\x01", b"\x91\x02"])]))
     program = start(Fragile.__module__, "--url", url, "--workers", 1, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.UNSERVED
-    program.hear("this supervisor has no handler for what is left, or it is paused tubes=nobody/Serves/0/0")
+    program.hear("this supervisor has no handler for what is left, or it is paused tubes=unserved/Serves/0/0")
     tube, queued, *_, worker = run("tubes").stdout.splitlines()[1].split()
-    assert (tube, queued, worker) == ("nobody/Serves/0/0", "2", "unserved")
+    assert (tube, queued, worker) == ("unserved/Serves/0/0", "2", "unserved")
 
-    assert run("park", "nobody/Serves/0/0").stdout == "2 parked\n"
+    assert run("park", "unserved/Serves/0/0").stdout == "2 parked\n"
 
     letters = json.loads(run("dead", "list", "--json").stdout)
     assert [(letter["request"], letter["reason"]) for letter in letters] == [([1], "parked"), ([2], "parked")]

@@ -378,11 +378,11 @@ async def test_who_attaches_uses_what_is_served_and_succeeds_the_owner(url: str,
 
 @pytest.mark.parametrize("_", range(3))
 async def test_of_owner_and_heirs_that_leave_together_the_last_removes_the_segment(url: str, name: str, _: int) -> None:
-    everybody = [Supervisor(JOBS, url=url, workers=1, if_running="attach") for _ in range(3)]
-    for supervisor in everybody:
+    embedded = [Supervisor(JOBS, url=url, workers=1, if_running="attach") for _ in range(3)]
+    for supervisor in embedded:
         await supervisor.start()
 
-    await asyncio.gather(*(supervisor.stop() for supervisor in everybody))
+    await asyncio.gather(*(supervisor.stop() for supervisor in embedded))
 
     assert files_of(name) == set()
 
@@ -395,15 +395,15 @@ async def test_who_attaches_can_leave_without_a_trace(url: str, folder: Folder) 
 
 
 async def test_the_first_to_come_serves_although_it_would_attach(url: str, folder: Folder) -> None:
-    everybody = [Supervisor(JOBS, url=url, workers=1, if_running="attach") for _ in range(3)]
-    await asyncio.gather(*(supervisor.start() for supervisor in everybody))
+    embedded = [Supervisor(JOBS, url=url, workers=1, if_running="attach") for _ in range(3)]
+    await asyncio.gather(*(supervisor.start() for supervisor in embedded))
     await asyncio.gather(
         *(
             supervisor.queue.register(Record, *folder.notes(range(10 * n, 10 * n + 10)))
-            for n, supervisor in enumerate(everybody)
+            for n, supervisor in enumerate(embedded)
         )
     )
-    for supervisor in everybody:
+    for supervisor in embedded:
         assert await supervisor.drain()
         await supervisor.stop()
     assert sorted(folder.done()) == list(range(30))
@@ -457,7 +457,7 @@ async def test_workers_that_are_killed_are_replaced(folder: Folder) -> None:
         await have_workers(supervisor, 2)
 
 
-async def test_nobody_works_for_a_supervisor_that_was_scaled_to_nothing_and_restarted(folder: Folder) -> None:
+async def test_no_worker_begins_for_a_supervisor_that_was_scaled_to_nothing_and_restarted(folder: Folder) -> None:
     async with Supervisor(Record, workers=1) as supervisor:
         supervisor.scale(0)
         await have_workers(supervisor, 0)

@@ -118,7 +118,7 @@ async def test_a_stop_does_not_wait_for_children_of_the_application(make: MakeCh
 
 
 @pytest.mark.parametrize("make", MAKERS)
-async def test_the_death_of_a_supervisor_is_seen_whoever_has_its_line(make: MakeChild, folder: Folder) -> None:
+async def test_the_death_of_a_supervisor_is_seen_though_a_child_has_its_line(make: MakeChild, folder: Folder) -> None:
     async with Supervisor(JOBS, settings=NEVER_KILLED) as supervisor:
         former = supervisor_pid(supervisor)
         with child(make):
@@ -164,7 +164,7 @@ REAPED = """
 
 
 @pytest.mark.parametrize("how", REAPING)
-def test_the_death_of_a_supervisor_is_seen_whoever_waits_for_it(how: str, folder: Folder) -> None:
+def test_the_death_of_a_supervisor_is_seen_though_the_application_waits_for_it(how: str, folder: Folder) -> None:
     text = "import asyncio, os, signal, sys, threading\nfrom contextlib import suppress\n"
     words = (sys.executable, "-c", text + dedent(REAPING[how]) + dedent(REAPED), str(folder.path))
 

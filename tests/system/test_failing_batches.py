@@ -119,7 +119,7 @@ async def test_the_last_one_left_of_a_batch_fails_alone(queue: Queue, worker: Wo
     assert (letter.attempts, batches()) == (1, [(0, 1, 2, 3)])
 
 
-async def test_a_failure_behind_the_last_request_is_nobodys(
+async def test_a_failure_behind_the_last_request_is_that_of_none(
     queue: Queue, worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def all_and_more(handler: Once, items: Sequence[Item]) -> None:

@@ -87,7 +87,7 @@ class Late(Note):
             self.queue.register_sync(Late, Item(1, 0))
 
 
-async def test_a_quantum_begins_anew_where_nobody_waited(backend: Backend, queue: Queue) -> None:
+async def test_a_quantum_begins_anew_where_no_thread_waited(backend: Backend, queue: Queue) -> None:
     await queue.register(Late, *one_each(8, 0))
 
     await run(new_worker(backend, queue, batch_size=1, quantum=NEVER, quantum_items=2), 9)

@@ -79,7 +79,7 @@ def now_ns() -> int:
 ME = {os.getpid(): Member(os.getpid(), -1, 1)}
 
 
-def test_without_a_deadline_nobody_is_looked_at() -> None:
+def test_without_a_deadline_no_worker_is_looked_at() -> None:
     hung = HungWorkers(FakeStorage())
     assert hung.overdue(ME) == []
     assert hung.look_at is None
@@ -175,7 +175,7 @@ def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
 
 
 @on_each_home
-def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, home: Home, tmp_path: Path) -> None:
+def test_a_worker_that_hangs_keeps_no_other_from_its_work(start: Start, home: Home, tmp_path: Path) -> None:
     """The supervisor is rung for each first deadline anew, and sleeps between."""
     program = start(MODULE, "--url", home.url, "--workers", 2, environment=environment(tmp_path, "hang")).serving()
     with client(home.url) as queue:

@@ -198,7 +198,7 @@ def test_a_family_that_was_killed_leaves_a_segment_that_can_be_looked_into(url: 
     assert folder.done() == [0, 1, 2, 3]
 
 
-def test_the_status_waits_for_nobody_who_changes_something(name: str, url: str) -> None:
+def test_the_status_waits_for_no_process_that_changes_something(name: str, url: str) -> None:
     leave(name, b"\x01")
     with holder(name, "hold") as inside:
         inside.hear()

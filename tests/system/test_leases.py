@@ -178,7 +178,7 @@ async def test_it_renews_no_more_once_it_left_the_thread(backend: Backend, queue
 
 
 @pytest.mark.requires("time_leases")
-async def test_a_lease_that_nobody_renews_ends_the_batch_in_time_and_nothing_is_counted(
+async def test_a_lease_that_is_not_renewed_ends_the_batch_in_time_and_nothing_is_counted(
     backend: Backend, queue: Queue
 ) -> None:
     """The single request would be a dead letter at its first failure."""

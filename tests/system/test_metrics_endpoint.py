@@ -1,4 +1,4 @@
-"""`supervise --metrics ADDRESS`: a process beside the workers answers, whose end touches nobody."""
+"""`supervise --metrics ADDRESS`: a process beside the workers answers, whose end no worker notices."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_socket_in_a_folder_is_asked_under_any_name(start: Start, url: str, tm
     assert not path.exists()
 
 
-def test_its_end_touches_nobody_and_who_asks_meanwhile_waits(start: Start, url: str) -> None:
+def test_no_worker_notices_its_end_and_a_request_meanwhile_waits(start: Start, url: str) -> None:
     program = start(JOBS, "--url", url, "--workers", 2, "--metrics", NOWHERE).serving()
     port, workers = port_of(program), {process.pid for process in psutil.Process(program.pid).children()}
     first = answerer(program)

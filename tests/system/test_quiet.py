@@ -126,7 +126,7 @@ def in_groups(name: str, groups: Sequence[str]) -> ExitStack:
     ],
     ids="-".join,
 )
-def test_a_call_reaches_somebody_who_serves_the_handler(groups: list[str], name: str, folder: Folder) -> None:
+def test_a_call_reaches_a_worker_that_serves_the_handler(groups: list[str], name: str, folder: Folder) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     queue = Queue(storage)
     with in_groups(name, groups):

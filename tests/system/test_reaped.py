@@ -116,7 +116,7 @@ def test_the_status_of_a_child_that_another_part_waited_for_is_unknown() -> None
     member.close()
 
 
-def test_a_process_that_is_nobodys_child_here_lives_until_it_ends() -> None:
+def test_a_process_that_is_no_child_here_lives_until_it_ends() -> None:
     descriptor = os.pidfd_open(os.getppid())
     assert reap(os.getppid(), descriptor) is None
     os.close(descriptor)

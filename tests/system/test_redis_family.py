@@ -79,7 +79,7 @@ async def test_plain_code_keeps_its_claim_beyond_the_lease(
     async with Supervisor(Gated, workers=2, url=url) as supervisor:
         await supervisor.queue.register(Gated, *folder.notes(range(1)))
         folder.until("begin", 0)
-        assert await supervisor.queue.storage.wait(None, 2 * lease_s) is None  # nobody else is offered the thread
+        assert await supervisor.queue.storage.wait(None, 2 * lease_s) is None  # no other worker is offered the thread
         folder.permit(1)
         assert await supervisor.drain(LIMIT_S)
 

@@ -307,7 +307,7 @@ class Printing(Record):
 """
 
 
-def test_a_worker_whose_output_nobody_reads_ends_well(start: Start, url: str, name: str, folder: Folder) -> None:
+def test_a_worker_whose_output_no_process_reads_ends_well(start: Start, url: str, name: str, folder: Folder) -> None:
     module = f"printing_{name}"
     (folder.path / f"{module}.py").write_text(PRINTING)
     environment = {"PYTHONPATH": f"{folder.path}:{ROOT}", "PYTHONUNBUFFERED": ""}

@@ -80,7 +80,7 @@ def test_more_workers_that_are_asked_for_start_at_once(start: Start, url: str, n
     assert files_of(name) == set()
 
 
-def test_what_kills_its_workers_in_start_keeps_nobody_from_others(
+def test_what_kills_its_workers_in_start_keeps_no_worker_from_other_handlers(
     start: Start, url: str, name: str, tmp_path: Path, folder: Folder
 ) -> None:
     (tmp_path / "plan").write_text("start kill")
@@ -103,7 +103,7 @@ def test_what_kills_its_workers_in_start_keeps_nobody_from_others(
     assert files_of(name) == set()
 
 
-def test_what_kills_its_workers_with_a_batch_in_hand_delays_nobody(
+def test_what_kills_its_workers_with_a_batch_in_hand_delays_no_other_handler(
     start: Start, url: str, name: str, tmp_path: Path, folder: Folder
 ) -> None:
     options = ("--workers", 1, "--respawn-delay", FOR_LONG)

@@ -93,7 +93,7 @@ def test_a_letter_says_where_its_secrets_are(
 
 
 @on_each_home
-def test_requests_in_a_tube_show_none_to_whoever_gives_the_application(home: Home, said: Say) -> None:
+def test_requests_in_a_tube_show_none_to_a_user_who_gives_the_application(home: Home, said: Say) -> None:
     register(home.url, SignIn, LOGIN)
     register(home.url, Charge, CARD)
     for handler, hidden in ((SignIn, HIDDEN_LOGIN), (Charge, HIDDEN_CARD)):

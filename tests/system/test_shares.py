@@ -132,7 +132,7 @@ def test_after_the_death_of_a_supervisor_the_next_one_finds_a_slot_too(
 # Looking in
 
 
-def test_whoever_looks_in_needs_no_slot_of_the_programs(full: Store) -> None:
+def test_a_process_that_looks_in_needs_no_slot_of_the_programs(full: Store) -> None:
     assert full.appending.append([(PIPE, [b"\x01"])])
     url = f"shm://{full.segment.name}"
 
@@ -170,7 +170,7 @@ def test_a_status_needs_no_slot_at_all(full: Store) -> None:
         assert Child(looked).result() == 1
 
 
-def test_a_status_changes_nothing_and_waits_for_nobody(store: Store) -> None:
+def test_a_status_changes_nothing_and_waits_for_no_process(store: Store) -> None:
     """Also while a process hangs that holds the guard and the lock under which slots are taken."""
     name, fixed = store.segment.name, slice(store.segment.layout.fixed_bytes)
 

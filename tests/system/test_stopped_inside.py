@@ -269,7 +269,7 @@ def test_commands_that_look_need_no_guard(name: str, url: str, storage: SharedSt
         free_again(other)
 
 
-def test_a_supervisor_starts_where_somebody_is_stopped_inside(name: str, url: str, start: Start) -> None:
+def test_a_supervisor_starts_where_a_process_is_stopped_inside(name: str, url: str, start: Start) -> None:
     asyncio.run(_left_by(url, name))
     with holder(name, "hold") as other:
         stopped_inside(other)

@@ -256,7 +256,7 @@ def test_a_drain_on_a_terminal_shows_a_bar(start: Start, home: Home, folder: Fol
 
 
 @on_each_home
-def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, home: Home, folder: Folder) -> None:
+def test_a_drain_ends_where_no_worker_serves_what_is_left(start: Start, home: Home, folder: Folder) -> None:
     home.leave(Record, folder.notes(range(3)))
     with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes([3, 4]))

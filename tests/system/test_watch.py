@@ -130,7 +130,7 @@ def test_a_pipe_gets_a_block_for_each_look_until_ctrl_c(watch: Watch, name: str)
     assert "(0/s in, 0/s out)" in second
 
 
-def test_a_pipe_that_nobody_reads_any_more_ends_it_silently(watch: Watch, name: str) -> None:
+def test_a_pipe_whose_reader_is_gone_ends_it_silently(watch: Watch, name: str) -> None:
     made(name, HOSTILE).detach()
     watching = watch(1000)
     watching.until(r"^requests: 1 queued")

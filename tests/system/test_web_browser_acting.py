@@ -121,7 +121,7 @@ def test_a_time_is_skipped(page: Page, address: str, url: str) -> None:
     until_text(page, "It comes no more.")
 
 
-def test_a_tube_that_nobody_serves_is_parked(page: Page, address: str, url: str) -> None:
+def test_a_tube_that_no_worker_serves_is_parked(page: Page, address: str, url: str) -> None:
     do(url, lambda queue: queue.register(Notify, User(1), User(2)))
     page.goto(f"{address}threads")
     page.click(f"th a:has-text('{name_of(Notify)}')")

@@ -366,10 +366,10 @@ def test_programs_get_what_the_commands_print(
         assert _shape(got) == _shape(printed)
 
 
-def test_no_page_is_looked_for_while_nobody_views(client: httpx.Client) -> None:
+def test_no_page_is_looked_for_while_no_browser_shows_it(client: httpx.Client) -> None:
     first, second = client.get("/api/v1/status").text, client.get("/api/v1/status").text
 
-    assert first == second  # one look within a second, whoever asks
+    assert first == second  # one look within a second, for all browsers
 
 
 def test_the_script_that_renews_parts_is_the_one_that_was_published() -> None:

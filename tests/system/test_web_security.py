@@ -64,7 +64,7 @@ def test_nothing_is_answered_without_the_token(stranger: httpx.Client, given: di
         assert "shm://" not in answer.text
 
 
-def test_a_wrong_token_in_the_address_lets_nobody_in(stranger: httpx.Client) -> None:
+def test_a_wrong_token_in_the_address_lets_no_user_in(stranger: httpx.Client) -> None:
     answer = stranger.get("/?token=wrong")
 
     assert answer.status_code == 401
@@ -225,12 +225,12 @@ def test_a_proxy_names_the_user(url: str) -> None:
 
 
 def test_who_names_no_storage_is_told() -> None:
-    def everybody(request: Any, right: Right) -> bool:
+    def each_user(request: Any, right: Right) -> bool:
         return True
 
-    with served(shardq.web.app("memory://", authorize=everybody)) as address:
+    with served(shardq.web.app("memory://", authorize=each_user)) as address:
         assert "cannot be looked into" in httpx.get(address).text
-    with served(shardq.web.app("shm://nowhere", authorize=everybody)) as address:
+    with served(shardq.web.app("shm://nowhere", authorize=each_user)) as address:
         answer = httpx.get(address)
         assert answer.status_code == 503
         assert "tries again" in answer.text

@@ -1,4 +1,4 @@
-"""`supervise --web ADDRESS`: the page beside the workers, whose end touches nobody."""
+"""`supervise --web ADDRESS`: the page beside the workers, whose end no worker notices."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shows(client: httpx.Client, address: str) -> bool:
         return False
 
 
-def test_its_end_touches_nobody_and_it_ends_with_the_family(start: Start, url: str) -> None:
+def test_no_worker_notices_its_end_and_it_ends_with_the_family(start: Start, url: str) -> None:
     program = start(JOBS, "--url", url, "--workers", 1, "--web", "127.0.0.1:0").serving()
     address = address_of(program)
     with httpx.Client(timeout=LIMIT_S) as client:

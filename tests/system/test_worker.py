@@ -544,7 +544,7 @@ async def test_within_its_quantum_a_worker_stays(backend: Backend, queue: Queue)
     assert diary.of("done") == [*((0, number) for number in range(10)), (1, 0)]
 
 
-async def test_after_its_quantum_a_worker_stays_where_nobody_waits(backend: Backend, queue: Queue) -> None:
+async def test_after_its_quantum_a_worker_stays_where_no_thread_waits(backend: Backend, queue: Queue) -> None:
     await queue.register(Record, *one_each(10))
 
     await run(new_worker(backend, queue, batch_size=1, quantum=1e-9), 10)

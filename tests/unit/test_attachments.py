@@ -195,7 +195,7 @@ async def test_who_detached_may_attach_again(name: str) -> None:
 # Leaving
 
 
-def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: str) -> None:
+def test_a_process_that_leaves_waits_for_those_that_leave_before_it_and_then_finds_none(name: str) -> None:
     gate = Gate()
 
     def leave_first() -> None:
@@ -216,7 +216,7 @@ def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: s
     gate.open()
 
 
-def test_nobody_is_the_last_while_a_supervisor_serves(name: str) -> None:
+def test_no_process_is_the_last_while_a_supervisor_serves(name: str) -> None:
     store = attach_store(name)
     assert store.supervision.become_supervisor()
     assert not Child(lambda: attach_store(name).supervision.last_to_leave()).result()

@@ -43,5 +43,5 @@ def test_a_worker_is_killed_once_and_what_stands_still_is_given_up(tmp_path: Pat
         assert worker.wait() == -9
 
 
-def test_nobody_is_killed_before_the_first_entry(tmp_path: Path) -> None:
+def test_no_worker_is_killed_before_the_first_entry(tmp_path: Path) -> None:
     assert kill_workers(Journal(str(tmp_path)), 1, 1, lambda: False, still_s=60.0) == 0

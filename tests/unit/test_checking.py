@@ -50,7 +50,7 @@ def filled(store: Store) -> Store:
     token = store.delivering.claim(KEY)
     assert hands.bury(store.burying, PIPES[0], 0, token, GRAVE, b"letter", 10).buried
     hands.take(store.delivering, [PIPE], 5, token)
-    store.recording.record(1, b"what somebody did")
+    store.recording.record(1, b"what an operator did")
     return store
 
 
@@ -144,7 +144,7 @@ def jump_to_itself(segment: Segment) -> None:
     record.write_jump(segment, head, head)
 
 
-def extent_of_nobody(segment: Segment) -> None:
+def extent_without_owner(segment: Segment) -> None:
     segment.bytes[segment.layout.extent_map + segment.layout.extents - 1] = 1
 
 
@@ -210,7 +210,7 @@ DAMAGE: list[tuple[Callable[[Segment], None], str]] = [
     (head_beyond, "not in its first record"),
     (no_record, "tube 0"),
     (jump_to_itself, "goes round"),
-    (extent_of_nobody, "lent True"),
+    (extent_without_owner, "lent True"),
     (another_owner, "lent to tube"),
     (thread_nowhere, "not both"),
     (thread_in_a_circle, "linked twice"),

@@ -22,7 +22,7 @@ from tests.support.drivers import MIB
 LIMIT_S = 30.0
 
 
-nobody: Served = frozenset()
+no_handlers: Served = frozenset()
 
 
 def readable(descriptor: int, timeout_s: float = 0.0) -> bool:
@@ -31,7 +31,7 @@ def readable(descriptor: int, timeout_s: float = 0.0) -> bool:
 
 def look(store: Store) -> None:
     """What a sleeper does before it sleeps."""
-    store.waiting.rise(store.waiting.lie_down(nobody, None)[0])
+    store.waiting.rise(store.waiting.lie_down(no_handlers, None)[0])
 
 
 @contextmanager
@@ -117,8 +117,8 @@ def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
 def test_one_that_dies_in_its_sleep_before_it_ever_served_is_told(store: Store) -> None:
     """It may have been called to work, and no other process was."""
     bell, deaths, gate = store.doorbell.open(), store.waiting.deaths(), Gate()
-    store.waiting.lie_down(nobody, None)
-    child = Child(lambda: [store.waiting.lie_down(nobody, None), gate.wait(), None][2])
+    store.waiting.lie_down(no_handlers, None)
+    child = Child(lambda: [store.waiting.lie_down(no_handlers, None), gate.wait(), None][2])
     gate.reached()
     assert readable(bell)
     store.doorbell.silence()
@@ -144,23 +144,23 @@ def test_who_begins_to_serve_later_is_watched_from_the_next_look_on(store: Store
 def test_the_first_claim_of_a_process_rings_who_sleeps(store: Store) -> None:
     """A worker that sleeps already has looked: it has to look again to watch the newcomer."""
     bell = store.doorbell.open()
-    store.waiting.lie_down(nobody, None)
+    store.waiting.lie_down(no_handlers, None)
     with serving(store, "m/H/0"):
         assert readable(bell)
         store.doorbell.silence()
     store.waiting.rise(None)
 
 
-def test_a_second_claim_rings_nobody(store: Store) -> None:
+def test_a_second_claim_rings_no_bell(store: Store) -> None:
     assert store.delivering.claim("m/H/0")
     bell = store.doorbell.open()
-    store.waiting.lie_down(nobody, None)
+    store.waiting.lie_down(no_handlers, None)
     assert store.delivering.claim("m/H/1")
     assert not readable(bell)
     store.waiting.rise(None)
 
 
-def test_whoever_dies_of_many_is_told_and_the_others_stay_watched(store: Store) -> None:
+def test_which_of_many_dies_is_told_and_the_others_stay_watched(store: Store) -> None:
     deaths = store.waiting.deaths()
     with serving(store, "m/H/0") as first, serving(store, "m/H/1") as second, serving(store, "m/H/2") as third:
         look(store)

@@ -41,7 +41,7 @@ def test_unknown_names_are_not_found(directory: Directory) -> None:
     assert directory.tube("m/H/0/0") == (NOT_FOUND, NOT_FOUND)
 
 
-def test_what_was_added_is_found_by_everybody(directory: Directory, segment: Segment) -> None:
+def test_what_was_added_is_found_by_all_processes(directory: Directory, segment: Segment) -> None:
     added = [directory.add_tube(f"m/H/{thread}/{priority}") for thread in range(5) for priority in (0, -3)]
 
     for view in (directory, new_directory(segment)):

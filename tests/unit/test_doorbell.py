@@ -60,7 +60,7 @@ def test_silence_without_a_ring_does_not_block(mine: Doorbell) -> None:
     mine.silence()
 
 
-def test_ringing_a_bell_that_nobody_reads_never_blocks(mine: Doorbell, theirs: Doorbell) -> None:
+def test_ringing_a_bell_that_no_process_reads_never_blocks(mine: Doorbell, theirs: Doorbell) -> None:
     theirs.open()
 
     for _ in range(70_000):  # more than a pipe holds
@@ -69,14 +69,14 @@ def test_ringing_a_bell_that_nobody_reads_never_blocks(mine: Doorbell, theirs: D
     assert rung(theirs)
 
 
-def test_ringing_where_nobody_is_does_nothing(mine: Doorbell, segment: Segment) -> None:
+def test_ringing_where_no_process_is_does_nothing(mine: Doorbell, segment: Segment) -> None:
     mine.ring(1)
     mine.ring(200)
 
     assert not [file for file in files_of(segment.name) if ":bell." in file]
 
 
-def test_a_bell_left_by_the_dead_is_nobody(mine: Doorbell, theirs: Doorbell) -> None:
+def test_a_bell_left_by_the_dead_is_that_of_no_process(mine: Doorbell, theirs: Doorbell) -> None:
     theirs.open()
     mine.ring(1)
     theirs.forget()

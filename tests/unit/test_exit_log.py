@@ -39,7 +39,7 @@ def test_nothing_is_known_of_who_was_not_noted(deaths: ExitLog) -> None:
     assert not deaths.excused(owner(8))
 
 
-def test_the_next_incarnation_of_a_slot_is_somebody_else(deaths: ExitLog) -> None:
+def test_the_next_incarnation_of_a_slot_is_another_process(deaths: ExitLog) -> None:
     deaths.note(owner(7), Ending(signal=SIGKILL), excused=True)
     assert not deaths.excused(owner(7) + (1 << 16))
 

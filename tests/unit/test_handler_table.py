@@ -145,7 +145,7 @@ def test_one_that_rises_for_work_hands_the_clock_of_what_is_deferred_on(store: S
         assert state(store, second) == at.CALLED
 
 
-def test_one_that_rises_for_work_calls_nobody_where_nothing_waits_for_its_time(store: Store) -> None:
+def test_one_that_rises_for_work_calls_no_process_where_nothing_waits_for_its_time(store: Store) -> None:
     register(store, "m/B")
     with asleep(store, "m/C") as other:
         store.waiting.rise(store.waiting.lie_down(only("m/B"), None)[0])

@@ -61,7 +61,7 @@ def test_a_signal_handler_inside_a_verb_is_refused_another(store: Store, functio
     assert fsck(store.segment) == []
 
 
-def test_a_refusal_that_nobody_catches_cuts_the_verb_short_and_no_other(store: Store) -> None:
+def test_a_refusal_that_no_code_catches_cuts_the_verb_short_and_no_other(store: Store) -> None:
     with pytest.raises(StorageBusy), signal_at_line("commit", lambda *_: store.inspection.counts()):
         store.appending.append([(PIPE, [b"verb"])])
 

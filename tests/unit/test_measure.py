@@ -52,7 +52,7 @@ def test_what_does_not_parse_is_counted_and_not_raised(source: str) -> None:
     assert measure_source(source) == UNPARSED
 
 
-def test_dubious_source_warns_nobody() -> None:
+def test_dubious_source_gives_no_warning() -> None:
     assert measure_source("x = '\\d'\nx is 1\n") == Counts(files=1, lines=2)
 
 

@@ -84,7 +84,7 @@ def test_what_the_stream_holds_stays_where_another_thread_may_hang_in_it(output:
     assert lines_of(output) == ["told", "held "]
 
 
-def test_lines_that_nobody_takes_are_told_of(output: Output) -> None:
+def test_lines_that_no_reader_takes_are_told_of(output: Output) -> None:
     out = stream_on(output)
     output.stop()
     for number in range(5):
@@ -98,7 +98,7 @@ def test_lines_that_nobody_takes_are_told_of(output: Output) -> None:
     assert lines_of(output)[2:] == ["taken, too"]
 
 
-def test_what_nobody_misses_is_not_told_of(output: Output) -> None:
+def test_what_no_reader_misses_is_not_told_of(output: Output) -> None:
     out = stream_on(output)
     output.stop()
     show("a bar", out)

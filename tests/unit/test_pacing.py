@@ -65,7 +65,7 @@ def test_pauses_become_longer_up_to_a_millisecond_while_it_meets_others(worker: 
     assert worker.pauses_s[0] < worker.pauses_s[-1] == 0.001
 
 
-def test_where_it_meets_nobody_pauses_soon_end(worker: Worker) -> None:
+def test_where_it_meets_no_process_pauses_soon_end(worker: Worker) -> None:
     worker.handle(100)
 
     assert 0 < worker.handle(100, meets=False) < 10

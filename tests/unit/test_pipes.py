@@ -68,7 +68,7 @@ def test_what_can_be_written_is_written(effect: Callable[..., object]) -> None:
 
 
 @every_effect
-def test_the_bell_of_a_process_that_is_gone_ends_nobody(effect: Callable[..., object], segment: Segment) -> None:
+def test_the_bell_of_a_process_that_is_gone_ends_no_process(effect: Callable[..., object], segment: Segment) -> None:
     def run() -> int:
         signal.signal(signal.SIGPIPE, effect)
         mine, theirs = Doorbell(segment, 0), Doorbell(segment, 1)

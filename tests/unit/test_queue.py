@@ -199,7 +199,7 @@ async def test_a_handler_that_others_cannot_import_is_refused_where_they_serve(s
     assert await stored(shared) == []
 
 
-async def test_a_local_handler_is_fine_where_nobody_else_serves(queue: Queue) -> None:
+async def test_a_local_handler_is_fine_where_no_other_process_serves(queue: Queue) -> None:
     class Local(Plain):
         pass
 

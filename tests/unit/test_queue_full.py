@@ -54,7 +54,7 @@ async def test_what_was_not_accepted_can_be_registered_again(small: Queue) -> No
     assert raised.value.not_accepted == jobs(3, 100_000)
 
 
-async def test_inside_a_handler_nobody_waits(queue: Queue) -> None:
+async def test_a_handler_never_waits(queue: Queue) -> None:
     queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait")))
     await queue.register(Plain, Job(0, bytes(900_000)))
 

@@ -224,7 +224,7 @@ async def test_08_drained_threads_leave_nothing(storage: RedisStorage) -> None:
     assert left == ["STATE", "CALLS", "FAMILIES", "GONE"]
 
 
-#: What somebody does to the keys by hand.
+#: What an operator does to the keys by hand.
 DAMAGES = [
     ("HDEL", "CHUNKS", "1:0:1"),
     ("ZREM", "LIVE", "app.jobs/Crop/1"),

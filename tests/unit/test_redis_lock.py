@@ -1,4 +1,4 @@
-"""How long a claim on a server lives that nobody renews."""
+"""How long a claim on a server lives that no process renews."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_only_its_user_may_open_it(segment: Segment) -> None:
     assert modes == {0o600}
 
 
-def test_all_files_are_private_once_somebody_is_attached(name: str) -> None:
+def test_all_files_are_private_once_a_process_is_attached(name: str) -> None:
     store = create_store(name, MIB)
     store.doorbell.open()
 

@@ -127,7 +127,7 @@ def test_a_large_record_is_handed_over_to_a_tube(lending: Lending) -> None:
     assert not lending.cells.holds(address)
 
 
-def test_what_lies_between_cells_is_nobodys(lending: Lending) -> None:
+def test_what_lies_between_cells_is_in_none(lending: Lending) -> None:
     address = lending.take(96)
 
     assert not lending.cells.holds(address + 8)

@@ -37,7 +37,7 @@ def exit_code(run: Callable[[], NoReturn]) -> int:
 
 
 @pytest.mark.parametrize("output", [Spoilt(), None], ids=["spoilt", "none"])
-def test_an_output_that_cannot_be_flushed_keeps_nobody_from_ending(output: object) -> None:
+def test_an_output_that_cannot_be_flushed_keeps_no_process_from_ending(output: object) -> None:
     def run() -> NoReturn:
         sys.stdout = output  # type: ignore[assignment]
         run_worker(no_worker, {}, -1, ())

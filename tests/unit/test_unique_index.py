@@ -217,7 +217,7 @@ def test_forgetting_gives_all_memory_back(segment: Segment) -> None:
     assert listing.insert(1, 96, 1)
 
 
-def test_a_step_that_somebody_left_full_is_emptied(listing: Listing) -> None:
+def test_a_step_that_another_process_left_full_is_emptied(listing: Listing) -> None:
     """Its memory was there and its byte was not: what stands in it says nothing."""
     layout = listing.extents._layout
     start = layout.equality_table(0)

@@ -11,7 +11,7 @@ from tests.faults.kit.points import Child
 from tests.support.drivers import MIB
 
 
-async def test_a_forked_child_wakes_nobody_of_its_parent(name: str) -> None:
+async def test_a_forked_child_wakes_no_coroutine_of_its_parent(name: str) -> None:
     storage = SharedStorage.create(name, MIB)
     ears = ears_of(storage.store)
     try:

@@ -28,7 +28,7 @@ async def _park(options: argparse.Namespace) -> int:
 
 async def park_in(storage: Storage, pipe: str, deed: Deed, most: int | None = None) -> None:
     """Make dead letters of the requests of a tube, of the first `most` at most, and count them. Raises
-    `ConfigurationError` where there are none, or they are handed out to nobody or to a worker, and `QueueFull`.
+    `ConfigurationError` where there are none, or they are handed out to a worker or to none, and `QueueFull`.
     """
     handler, _ = split_key(key := key_of(pipe))
     if pipe == dead_pipe(handler):

@@ -7,7 +7,7 @@ import os
 from shardq.drivers.memory.threads import Thread, Threads
 from shardq.model import AtWork, PipeFacts, WorkerFacts, key_of, priority_of, split_key
 
-#: What it cannot see: nobody tells it which handlers wait for work, and how many workers there are.
+#: What it cannot see: which handlers workers wait for, and how many workers there are.
 _UNKNOWN = ("stopped", "silent", "overdue", "nobody", "no-worker", "unserved", "busy", "no-supervisor", "full")
 
 

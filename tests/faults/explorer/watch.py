@@ -7,7 +7,7 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from tests.faults.explorer.bell import Bells, bare_store
 from tests.faults.explorer.worlds import Plan, Process, Violation, World
-from tests.faults.kit.scene import nobody
+from tests.faults.kit.scene import no_handlers
 
 
 class _Watch(DeathWatch):
@@ -49,7 +49,7 @@ def _sleep(segment: Segment, bells: Bells, process: Process, watches: list[_Watc
     watch = _Watch(segment, store._slots)
     store.waiting._watch = watch
     while True:
-        store.waiting.lie_down(nobody, None)
+        store.waiting.lie_down(no_handlers, None)
         while process.number not in bells.rung:
             if not bells.left:
                 watches.append(watch)

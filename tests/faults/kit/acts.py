@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.kit.points import Child
-from tests.faults.kit.scene import KEY, PIPE, Scene, everything, nobody, run, run_waiting
+from tests.faults.kit.scene import KEY, PIPE, Scene, everything, no_handlers, run, run_waiting
 from tests.support import hands
 
 
@@ -17,7 +17,7 @@ def fill(there: Scene, pipe: str = PIPE) -> None:
 def sleep(there: Scene) -> None:
     """The survivor lies asleep, waits for room and for quiet, all at once."""
     there.store.doorbell.open()
-    there.store.waiting.lie_down(nobody, None)
+    there.store.waiting.lie_down(no_handlers, None)
     there.store.waiting.await_room()
     there.store.waiting.quiet()
 
@@ -45,7 +45,7 @@ def die_holding(there: Scene, count: int, *pipes: str, asleep: bool = False) -> 
         for pipe in pipes or (PIPE,):
             assert run(hands.take(there.storage, [pipe], count, there.token)).count == count
         if asleep:
-            there.store.waiting.lie_down(nobody, None)
+            there.store.waiting.lie_down(no_handlers, None)
 
     Child(live).end()
 

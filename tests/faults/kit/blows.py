@@ -32,9 +32,9 @@ class Blows:
                 os.kill(pid, signal.SIGSTOP)
                 self._resume[pid] = time.monotonic() + random.uniform(*STOPPED_S)
 
-    def resume(self, *, everybody: bool = False) -> None:
+    def resume(self, *, every_process: bool = False) -> None:
         for pid, due in list(self._resume.items()):
-            if everybody or time.monotonic() > due:
+            if every_process or time.monotonic() > due:
                 del self._resume[pid]
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)

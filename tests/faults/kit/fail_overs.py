@@ -132,7 +132,7 @@ class Load:
         assert survivors == sorted(set(survivors)), f"{key} has {survivors}"
         known = [number for number in survivors if number in set(order)]
         after = [number for number in survivors if number not in set(order)]
-        assert len(after) <= 1, f"{key} has {after}, of which nobody was told"
+        assert len(after) <= 1, f"{key} has {after}, of which no producer was told"
         if known:
             assert known == [number for number in order if known[0] <= number <= known[-1]], (
                 f"{key}: {known} of {order}"

@@ -142,7 +142,7 @@ def run_waiting(verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 #: What a worker serves that has no handler, and one that has all.
-nobody: Served = frozenset()
+no_handlers: Served = frozenset()
 everything: Served = None
 
 
@@ -181,7 +181,7 @@ def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
     store.inspection.counts()
     with suppress(StorageMoved):
-        store.waiting.lie_down(nobody, None)
+        store.waiting.lie_down(no_handlers, None)
         store.waiting.rise(None)
 
 

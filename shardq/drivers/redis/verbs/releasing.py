@@ -1,4 +1,4 @@
-"""Claims that a process gives up: for another thread, or since nobody waits any more for the call that made them."""
+"""Claims that a process gives up: for another thread, or since the coroutine that made them was cancelled."""
 
 from __future__ import annotations
 

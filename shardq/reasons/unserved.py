@@ -12,7 +12,7 @@ from shardq.text.wording import counted
 _MOST_NAMED = 5
 
 
-def nobody(facts: PipeFacts) -> list[Reason]:
+def unserved(facts: PipeFacts) -> list[Reason]:
     """Where no worker is there, none that runs, or none that serves the handler."""
     handler, workers = split_key(key_of(facts.pipe))[0], facts.workers
     if workers is None:
