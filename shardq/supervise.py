@@ -10,11 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from shardq.connect import is_redis, segment_name, without_secrets
-from shardq.drivers.shared.membership import ask_renewal, join, progress_of, take_worker_slot
-from shardq.drivers.shared.storage import SharedLock, SharedStorage
+from shardq.connect import is_redis, without_secrets
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -29,16 +27,15 @@ from shardq.functions import proofs
 from shardq.functions.apply import Apply
 from shardq.handler import Handler
 from shardq.model import handler_name
-from shardq.queue import Queue
 from shardq.serving import command_line, lifecycle
 from shardq.serving.beside import PAGE_TOKEN, companions
+from shardq.serving.workers import Assignment, init_of, runner, work, worker_of_segment
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
-from shardq.supervisor.code.init import Init, module_of
+from shardq.supervisor.code.init import module_of
 from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
-from shardq.supervisor.code.sharing import unshareable
-from shardq.supervisor.code.threads import ThreadWatch, threads
+from shardq.supervisor.code.threads import ThreadWatch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family
 from shardq.supervisor.output import live, logs, standard
@@ -47,22 +44,11 @@ from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.wishes.reload import RESUME, Resumption, execute_again, resume_later
 from shardq.supervisor.wishes.signals import Signals, end_when_told, ends_at_start, note_wishes
 from shardq.supervisor.wishes.terminal import Terminal
-from shardq.supervisor.workers.child import (
-    OPENED_IN_ALL,
-    OPENED_TO_SERVE,
-    RunWorker,
-    execute_worker,
-    run_worker,
-)
+from shardq.supervisor.workers.child import OPENED_IN_ALL
 from shardq.supervisor.workers.forked import give_defaults_to_children, keep_from_children
-from shardq.supervisor.workers.renewal import Wear
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import advice
-from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
-
-if TYPE_CHECKING:
-    from shardq.drivers.redis.supervised import SupervisedServer
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -160,11 +146,12 @@ def _supervise(
         check_left(OPENED_IN_ALL, "serve")
     if options.probe:
         return Exit.OK
+    assignment = Assignment(options, settings, url, handlers, watch)
     if options.as_worker is not None:
-        return _work(options, settings, _executed_worker(options, settings, url), handlers)
+        work(assignment)
     with Signals() as signals:
         if is_redis(url):
-            return _serve_server(options, settings, control, origin, url, resumption, handlers, watch, signals)
+            return _serve_server(assignment, control, origin, resumption, signals)
         if resumption:
             segment = lifecycle.resumed(url, settings, options, handlers, resumption)
         else:
@@ -173,7 +160,7 @@ def _supervise(
                 return Exit.OK
             segment = lifecycle.without_leftovers(claimed, settings, options, handlers)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-        run = _runner(options, settings, url, partial(_worker_of, segment.storage, settings), handlers, watch)
+        run = runner(assignment, partial(worker_of_segment, segment.storage, settings))
         try:
             terminal = resumption.terminal if resumption else origin.terminal
             again = _again(lambda: segment.hold, origin.program)
@@ -193,7 +180,7 @@ def _handlers(
 ) -> dict[str, type[Handler[Any]]]:
     try:
         found = load_handlers(options.targets, options.main, settings.preloaded + module_of(settings.init), watch)
-        _initial(settings)
+        init_of(settings)  # raises where there is none of this name
         return found | {handler_name(Apply): Apply} if proofs.key else found  # last, as it is in the log
     except (SupervisorError, HandlerError) as error:
         if resumption:
@@ -202,11 +189,6 @@ def _handlers(
         raise
     finally:
         standard.open_closed()
-
-
-def _initial(settings: SupervisorSettings) -> Init | None:
-    """What a worker calls before it serves."""
-    return Init(settings.init) if settings.init else None
 
 
 def _again(
@@ -224,87 +206,13 @@ def _again(
     return again
 
 
-def _runner(
-    options: argparse.Namespace,
-    settings: SupervisorSettings,
-    url: str,
-    worker_of: Callable[[int], Callable[[], Worker]],
-    handlers: dict[str, type[Handler[Any]]],
-    watch: ThreadWatch,
-    server: SupervisedServer | None = None,
-) -> RunWorker:
-    """The function that makes a forked child a worker: as it is, or by executing Python where a fork is not safe."""
-
-    init = _initial(settings)
-
-    def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        make = init.before(worker_of(number)) if init else worker_of(number)
-        run_worker(make, handlers, life, close, settings.shutdown_timeout)
-
-    def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        extra = ["--as-worker", str(number), "--life", str(life)]
-        if server:
-            from shardq.serving import remote
-
-            extra += remote.arguments_of(server)
-            os.environ[SERVER_URL] = url
-        else:
-            extra += ["--url", url]
-        if proofs.key:
-            os.environ[FUNCTIONS_KEY] = proofs.key
-        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity", "metrics", "web"))
-        execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
-
-    shared = unshareable((options.control,))
-    if shared:
-        log.info(
-            "imports made what workers cannot share: workers are executed, not forked",
-            extra={"what": ", ".join(shared)},
-        )
-        return execute
-    if (running := threads()) == 1:
-        return become
-    log.info(
-        "imports started threads: workers are executed, not forked",
-        extra={"threads": running, "modules": ", ".join(watch.modules)},
-    )
-    return execute
-
-
-def _work(
-    options: argparse.Namespace,
-    settings: SupervisorSettings,
-    make: Callable[[], Worker],
-    handlers: dict[str, type[Handler[Any]]],
-) -> NoReturn:
-    init = _initial(settings)
-    make = init.before(make) if init else make
-    run_worker(make, handlers, options.life, (), settings.shutdown_timeout, forked=False)
-
-
-def _executed_worker(options: argparse.Namespace, settings: SupervisorSettings, url: str) -> Callable[[], Worker]:
-    """What makes the worker of this process, which its supervisor executed."""
-    if not is_redis(url):
-        return _worker_of(lifecycle.adopt(segment_name(url), None, options), settings, options.as_worker)
-    from shardq.serving import remote
-
-    return remote.executed_worker_of(url, settings, options)
-
-
 def _serve_server(
-    options: argparse.Namespace,
-    settings: SupervisorSettings,
-    control: Control | None,
-    origin: Origin,
-    url: str,
-    resumption: Resumption | None,
-    handlers: dict[str, type[Handler[Any]]],
-    watch: ThreadWatch,
-    signals: Signals,
+    assignment: Assignment, control: Control | None, origin: Origin, resumption: Resumption | None, signals: Signals
 ) -> Exit:
     """Serve a storage on a server, which other supervisors may serve as well."""
     from shardq.serving import remote
 
+    options, settings, url, handlers, _ = assignment
     storage = remote.opened(url, settings, options, handlers, resumption)
     settings.progress = settings.drain and settings.progress  # what other families do is not told to this one
     if not resumption:
@@ -314,7 +222,7 @@ def _serve_server(
     def worker_of(number: int) -> Callable[[], Worker]:
         return remote.forked_worker_of(url, settings, options, storage, number)
 
-    run = _runner(options, settings, url, worker_of, handlers, watch, storage)
+    run = runner(assignment, worker_of, storage)
     try:
         terminal = resumption.terminal if resumption else origin.terminal
         again = _again(lambda: storage.hold, origin.program, (storage.news.writer,), str(storage.family))
@@ -323,21 +231,6 @@ def _serve_server(
             return family.run(signals)
     finally:
         remote.leave(storage, url, options.targets)
-
-
-def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int) -> Callable[[], Worker]:
-    def make() -> Worker:
-        storage.limit_waits(None)
-        take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
-        check_left(OPENED_TO_SERVE, "start a worker")
-        join(storage, number)
-        hooks = Hooks(progress=progress_of(storage))
-        if settings.max_requests or settings.max_rss:
-            wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, storage))
-            hooks = hooks._replace(after_batch=wear.after_batch)
-        return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
-
-    return make
 
 
 if __name__ == "__main__":
