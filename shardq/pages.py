@@ -26,16 +26,22 @@ class Page(list[_Item]):
 Listing = Callable[[Any], Awaitable[Page[_Item]]]
 
 
-async def each(listing: Listing[_Item]) -> AsyncIterator[_Item]:
-    """All items, read page by page."""
+async def all_pages(listing: Listing[_Item]) -> AsyncIterator[Page[_Item]]:
+    """All pages."""
     after = None
     while True:
         page = await listing(after)
-        for item in page:
-            yield item
+        yield page
         after = page.after
         if after is None:
             return
+
+
+async def each(listing: Listing[_Item]) -> AsyncIterator[_Item]:
+    """All items, read page by page."""
+    async for page in all_pages(listing):
+        for item in page:
+            yield item
 
 
 async def first(items: AsyncGenerator[_Item, None], limit: int | None) -> list[_Item]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from shardq.cli.opened import observed, run
 from shardq.cli.render import age, as_json, columns
-from shardq.pages import each
-from shardq.sampling.tubes import Queued, handler_of, with_tube
+from shardq.pages import all_pages
+from shardq.sampling.tubes import Queued, grouped
 
 
 def by_handler(options: argparse.Namespace) -> None:
@@ -25,9 +25,9 @@ def by_handler(options: argparse.Namespace) -> None:
 async def _summed(url: str) -> list[dict[str, Any]]:
     sums = dict[str, Queued]()
     with observed(url) as observer:
-        async for view in each(observer.tubes):
-            handler = handler_of(view)
-            sums[handler] = with_tube(sums.get(handler, Queued()), view)
+        async for page in all_pages(observer.tubes):
+            for handler, views in grouped(page).items():
+                sums[handler] = sums.get(handler, Queued()).with_tubes(views)
         paused = {its.handler for its in await observer.pauses()}
     return [
         {

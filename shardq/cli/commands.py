@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from heapq import heappush, heappushpop
 from importlib import import_module
-from itertools import count
 from types import ModuleType
 
 from shardq.cli.opened import attached, observed, run
-from shardq.cli.render import age, as_json, columns, tell_wrongs
+from shardq.cli.render import as_json, tell_wrongs
 from shardq.cli.views import View
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import KEPT_PIPE, Batch, Standing, TubeView, key_of, split_key
+from shardq.model import KEPT_PIPE, Batch, Standing, key_of, split_key
 from shardq.model.trace import trace_id_of
-from shardq.pages import each
 from shardq.text.printable import printable
 from shardq.text.wording import counted
-
-
-def tubes(options: argparse.Namespace) -> None:
-    """Print the tubes that are not empty, the longest first."""
-    shown, found = run(_tubes(options))
-    if options.json:
-        print(as_json(shown))
-        return
-    titles, rows = _table(shown)
-    print(columns(titles, rows, found, "no tubes with requests in them"), end="")
 
 
 def peek(options: argparse.Namespace) -> None:
@@ -89,41 +75,6 @@ def _server() -> ModuleType:
 async def _peeked(options: argparse.Namespace) -> Batch:
     with observed(options.url) as observer:
         return await observer.range(options.pipe, options.limit)
-
-
-async def _tubes(options: argparse.Namespace) -> tuple[list[TubeView], int]:
-    """The tubes with most requests, and how many tubes there are. No more than these are kept."""
-    longest, numbers = list[tuple[int, int, TubeView]](), count()
-    with observed(options.url) as observer:
-        async for view in each(observer.tubes):
-            its = view.queued, -next(numbers), view
-            if len(longest) < options.limit:
-                heappush(longest, its)
-            elif longest:
-                heappushpop(longest, its)
-    return [view for *_, view in sorted(longest, reverse=True)], next(numbers)
-
-
-def _table(shown: Sequence[TubeView]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """Titles and rows. A server says less of a tube."""
-    says_more = any(view.oldest_age_s is not None for view in shown)
-    titles = ("tube", "queued", "oldest", "worker pid", "failed") if says_more else ("tube", "queued", "worker")
-    rows = list[Sequence[str]]()
-    for view in shown:
-        pipe, queued, worker = view.pipe, f"{view.queued:,}", _worker(view)
-        more = (age(view.oldest_age_s or 0.0), worker, str(view.attempts or "")) if says_more else (worker,)
-        rows.append((pipe, queued, *more))
-    if any(view.paused for view in shown) or says_more:
-        return titles, rows
-    return titles[:2], [row[:2] for row in rows]
-
-
-def _worker(view: TubeView) -> str:
-    if view.unserved:
-        return "unserved"
-    if view.paused:
-        return f"{view.worker_pid or ''} paused".lstrip()
-    return f"rests {age(view.rests_s)}" if view.rests_s else str(view.worker_pid or "")
 
 
 def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:

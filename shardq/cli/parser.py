@@ -84,7 +84,8 @@ def _looking(verbs: Verbs) -> None:
 
 
 def _tubes(options: argparse.Namespace) -> None:
-    (later("shardq.cli.by_handler", "by_handler") if options.by_handler else commands.tubes)(options)
+    name = "by_handler" if options.by_handler else "tubes"
+    later(f"shardq.cli.{name}", name)(options)
 
 
 def _why(verbs: Verbs) -> None:

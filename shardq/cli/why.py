@@ -9,10 +9,11 @@ from shardq.cli.opened import observed, run
 from shardq.cli.render import as_json
 from shardq.errors import HandlerError, shown
 from shardq.model import TubeView
-from shardq.pages import each
+from shardq.pages import all_pages
 from shardq.protocols import Observer
 from shardq.reasons import Explained
 from shardq.reasons import why as explain
+from shardq.sampling.tubes import lag_of, largest
 from shardq.text.printable import printable
 from shardq.text.wording import counted
 
@@ -55,13 +56,17 @@ async def _all_explained(url: str, name: str | None, limit: int) -> tuple[list[E
     if name is not None and "/" not in name:
         raise HandlerError(f"{shown(name)} is no handler: give MODULE/Handler, as `shardq tubes --by-handler` shows it")
     with observed(url) as observer:
-        views = await _with_requests(observer, "" if name is None else f"{name}/")
-        return [await explain(observer, view.pipe) for view in views[:limit]], len(views)
+        views, found = await _oldest(observer, "" if name is None else f"{name}/", limit)
+        return [await explain(observer, view.pipe) for view in views], found
 
 
-async def _with_requests(observer: Observer, prefix: str) -> list[TubeView]:
-    views = [view async for view in each(observer.tubes) if view.pipe.startswith(prefix)]
-    return sorted(views, key=lambda view: -(view.oldest_age_s or 0.0))
+async def _oldest(observer: Observer, prefix: str, limit: int) -> tuple[list[TubeView], int]:
+    """So many of the tubes whose names begin so, and how many there are."""
+    oldest, found = list[TubeView](), 0
+    async for page in all_pages(observer.tubes):
+        views = [view for view in page if view.pipe.startswith(prefix)]
+        oldest, found = largest(oldest, views, lag_of, limit), found + len(views)
+    return oldest, found
 
 
 def _values(found: Explained) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Any
@@ -12,6 +12,9 @@ from shardq.protocols import Observer
 
 #: How many tubes each of the two lists has.
 LISTED = 100
+
+#: What tubes are put in order by.
+_Measure = Callable[[TubeView], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,17 @@ class Queued:
             self.unserved + others.unserved,
             self.resting + others.resting,
         )
+
+    def with_tubes(self, views: Sequence[TubeView]) -> Queued:
+        """The same with further tubes."""
+        its = Queued(
+            len(views),
+            sum(view.queued for view in views),
+            max((view.oldest_age_s for view in views if view.oldest_age_s is not None), default=None),
+            sum(1 for view in views if view.unserved),
+            sum(1 for view in views if view.rests_s),
+        )
+        return self.with_others(its)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +97,16 @@ class Round:
 
 def with_more(tubes: Tubes, views: Iterable[TubeView]) -> Tubes:
     """The same with further tubes, without inboxes of callers."""
-    views = tuple(view for view in views if not is_inbox(view.pipe))
+    views = [view for view in views if not is_inbox(view.pipe)]
+    aged = [view for view in views if view.oldest_age_s is not None]
     by_handler = dict(tubes.by_handler)
-    for view in views:
-        handler = handler_of(view)
-        by_handler[handler] = with_tube(by_handler.get(handler, Queued()), view)
-    aged = (view for view in (*tubes.oldest, *views) if view.oldest_age_s is not None)
-    total = tubes.all
-    for view in views:
-        total = with_tube(total, view)
+    for handler, its in grouped(views).items():
+        by_handler[handler] = by_handler.get(handler, Queued()).with_tubes(its)
     return Tubes(
-        total,
+        tubes.all.with_tubes(views),
         by_handler,
-        tuple(nlargest(LISTED, (*tubes.longest, *views), key=lambda view: view.queued)),
-        tuple(nlargest(LISTED, aged, key=lambda view: view.oldest_age_s or 0.0)),
+        tuple(largest(tubes.longest, views, length_of, LISTED)),
+        tuple(largest(tubes.oldest, aged, lag_of, LISTED)),
     )
 
 
@@ -110,7 +120,27 @@ def handler_of(view: TubeView) -> str:
     return split_key(key_of(view.pipe))[0]
 
 
-def with_tube(queued: Queued, view: TubeView) -> Queued:
-    """The same with a further tube."""
-    its = Queued(1, view.queued, view.oldest_age_s, int(bool(view.unserved)), int(bool(view.rests_s)))
-    return queued.with_others(its)
+def grouped(views: Iterable[TubeView]) -> dict[str, list[TubeView]]:
+    """The tubes of each handler."""
+    found = dict[str, list[TubeView]]()
+    for view in views:
+        found.setdefault(handler_of(view), []).append(view)
+    return found
+
+
+def largest(listed: Sequence[TubeView], views: Iterable[TubeView], by: _Measure, limit: int) -> list[TubeView]:
+    """A list of the largest tubes, the largest first, with some of these in it; of equal ones the earlier stay."""
+    least = by(listed[-1]) if listed and len(listed) >= limit else -1.0
+    # Most pages of a large storage have none that is large enough.
+    larger = [view for view in views if by(view) > least]
+    return nlargest(limit, (*listed, *larger), key=by) if larger else [*listed]
+
+
+def length_of(view: TubeView) -> float:
+    """How many requests a tube has."""
+    return view.queued
+
+
+def lag_of(view: TubeView) -> float:
+    """For how many seconds its oldest request waits; 0 where the storage does not say."""
+    return view.oldest_age_s or 0.0

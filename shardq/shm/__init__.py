@@ -90,6 +90,8 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `observing.messages`: the messages of a tube
 * `observing.pending`: requests that wait for their time, or come again and again
 * `observing.serving`: which handlers are served
+* `observing.spots`: many places of a segment, copied in few calls
+* `observing.many`: many threads with their tubes, copied at once
 * `observing.tubes`: how long each tube is, how old, and who serves it
 * `observing.tallies`: what all processes counted
 * `observing.facts`: what is known of one pipe, and of those that work

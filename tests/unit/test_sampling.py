@@ -196,18 +196,18 @@ async def test_history_has_a_point_for_ten_seconds_and_an_hour_of_them(
 
 
 async def test_tubes_are_looked_at_in_rounds_where_there_are_many(storage: SharedStorage, name: str) -> None:
-    for thread in range(200):
+    for thread in range(600):
         assert await storage.append([(f"app.jobs/Resize/{thread}/0", [b"\x01"] * (1 + thread % 7))])
     sampler = Sampler(f"shm://{name}", budget_s=0.5, clock=Clock(step_s=1.0))
     samples = [await sampler.look() for _ in range(6)]
     sampler.close()
 
     assert not samples[0].tubes.is_complete
-    assert 0 < samples[0].tubes.all.tubes < 200
+    assert 0 < samples[0].tubes.all.tubes < 600
     whole = samples[-1].tubes
     assert whole.is_complete
-    assert whole.all.tubes == 200
-    assert whole.all.requests == whole.by_handler[HANDLER].requests == sum(1 + thread % 7 for thread in range(200))
+    assert whole.all.tubes == 600
+    assert whole.all.requests == whole.by_handler[HANDLER].requests == sum(1 + thread % 7 for thread in range(600))
     assert len(whole.longest) == len(whole.oldest) == 100
     assert [view.queued for view in whole.longest[:28]] == [7] * 28
     ages = [view.oldest_age_s for view in whole.oldest]

@@ -18,7 +18,7 @@ from shardq.model import (
     TubeView,
 )
 from shardq.pages import PAGE_ITEMS, Page
-from shardq.shm.observing.observer import Observer
+from shardq.shm.observing.observer import PAGE_THREADS, Observer
 from shardq.shm.observing.pending import Unread
 from shardq.shm.registry import observe, stop_observing
 from shardq.shm.verbs.overview import Overview, WorkerView
@@ -50,7 +50,7 @@ class SharedObserver:
     async def overview(self) -> Overview:
         return self._observer.overview()
 
-    async def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
+    async def tubes(self, after: int | None = None, limit: int = PAGE_THREADS) -> Page[TubeView]:
         return self._observer.tubes(after, limit)
 
     async def facts(self, pipe: str) -> PipeFacts:
@@ -62,7 +62,7 @@ class SharedObserver:
     async def length(self, pipe: str) -> int:
         return self._observer.length(pipe)
 
-    async def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+    async def pipes(self, after: int | None = None, limit: int = PAGE_THREADS) -> Page[str]:
         return self._observer.pipes(after, limit)
 
     async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:

@@ -21,7 +21,12 @@ class Places:
 
     def extent_at(self, address: int) -> int:
         """The extent that an address lies in. Raises `ValueError` where it lies in none."""
+        group = self.class_at(address)
+        return group.first + (address - group.base) // group.size
+
+    def class_at(self, address: int) -> ExtentClass:
+        """The class of that extent. Raises `ValueError` where it lies in none."""
         for group in self.layout.classes:
             if group.base <= address < group.base + group.size * group.count:
-                return group.first + (address - group.base) // group.size
+                return group
         raise ValueError(f"address {address} lies in no extent")

@@ -113,6 +113,16 @@ def parsed(address: int, data: bytes) -> Record:
     return Record(address, *_HEADER.unpack_from(data))
 
 
+def glanced(data: bytes, start: int) -> tuple[int, tuple[int, int, int]]:
+    """Of the record that begins at `start` of a copy: its bytes, and the number of its first message, the one behind
+    its last message, and when they were accepted. All are 0 where there is no record with messages.
+    """
+    kind, _, count, nbytes, sequence, accepted_us, trace_bytes, *_ = _HEADER.unpack_from(data, start)
+    if kind != MESSAGES:
+        return 0, (0, 0, 0)
+    return size_of(count, nbytes, trace_bytes), (sequence, sequence + count, accepted_us)
+
+
 def behind(segment: Segment, address: int) -> tuple[int, int]:
     """The address and the sequence number that follow the record that ends a tube."""
     kind, _, count, nbytes, sequence, _, trace_bytes, *_ = _HEADER.unpack_from(segment.bytes, address)

@@ -26,6 +26,9 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.pauses import pauses_seen
 from shardq.shm.verbs.overview import Overview, Overviews
 
+#: About how many threads a page has: many are copied at once.
+PAGE_THREADS = 256
+
 
 class Observer:
     """Looks at a segment that is mapped by `Segment.observe`. Get one from `registry`."""
@@ -66,7 +69,7 @@ class Observer:
         with self._looking():
             return self._overviews.counts_seen()
 
-    def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
+    def tubes(self, after: int | None = None, limit: int = PAGE_THREADS) -> Page[TubeView]:
         """The tubes that are not empty of the next `limit` threads behind `after` that have work or a worker."""
         with self._looking():
             threads, last = self._threads.marked(LIVING, after, max(1, limit))
@@ -82,7 +85,7 @@ class Observer:
             self.missed += found.moving
             return found
 
-    def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+    def pipes(self, after: int | None = None, limit: int = PAGE_THREADS) -> Page[str]:
         """Names of tubes that are not empty, without graves."""
         page = self.tubes(after, limit)
         return Page([view.pipe for view in page], page.after)

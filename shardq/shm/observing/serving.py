@@ -10,8 +10,8 @@ from shardq.shm.words import WORD
 
 
 class Serving:
-    """What is served at one moment. What is asked for first is remembered: it takes a question to the kernel for each
-    process.
+    """What is served at one moment. What is asked for first is remembered: it takes questions to the kernel, which
+    knows what processes live.
     """
 
     def __init__(self, copies: Copies, slots: Slots) -> None:
@@ -19,7 +19,8 @@ class Serving:
         self._words = copies.words
         self._layout = copies.layout
         self._slots = slots
-        self._looked_for: int | None = None
+        self._looking: dict[int, int] | None = None
+        """The handlers that each process looks for or looked for, one bit for each, by its slot."""
         self._known: dict[int, bool] = {}
 
     def pid_of(self, owner: int) -> int:
@@ -47,20 +48,15 @@ class Serving:
         return bool(self._bits_of(slot))
 
     def _serves(self, number: int) -> bool:
-        if self._looked_for is None:
-            self._looked_for = self._bits()
-        if self._looked_for:
-            return bool(self._looked_for & (1 << number | 1 << at.UNNUMBERED))
+        if self._looking is None:
+            every = ((slot, self._bits_of(slot)) for slot in range(self._layout.slots))
+            self._looking = {slot: bits for slot, bits in every if bits}
+        wanted = 1 << number | 1 << at.UNNUMBERED
+        if any(bits & wanted and self._slots.occupied(slot) for slot, bits in self._looking.items()):
+            return True
+        if any(map(self._slots.occupied, self._looking)):
+            return False
         return self._ever(number) or not any(map(self._ever, range(1, self._entries() + 1)))
-
-    def _bits(self) -> int:
-        """The numbers of all handlers that living processes look for, one bit for each."""
-        found = 0
-        for slot in range(self._layout.slots):
-            bits = self._bits_of(slot)
-            if bits and self._slots.occupied(slot):
-                found |= bits
-        return found
 
     def _bits_of(self, slot: int) -> int:
         place = self._layout.served_map + slot * at.SERVED_BYTES

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from shardq.model import TubeView, split_key
 from shardq.shm import words as at
-from shardq.shm.observing.copies import Copies, ThreadSeen
+from shardq.shm.observing.copies import Copies
+from shardq.shm.observing.many import Filled, Found, Many, Words
 from shardq.shm.observing.messages import Reader
 from shardq.shm.observing.serving import Serving
 from shardq.shm.observing.steadily import Moving, steadily
@@ -22,57 +23,79 @@ class Tubes:
         self._copies = copies
         self._reader = reader
         self._slots = slots
+        self._many = Many(copies)
 
     def views(self, threads: Sequence[int], paused: AbstractSet[str] = frozenset()) -> tuple[list[TubeView], int]:
-        """The tubes of these threads that are not empty, without graves; and of how many threads they changed too fast
-        to be copied. `paused`: handlers that are.
+        """The tubes of these threads, which ascend, that are not empty, without graves; and of how many threads they
+        changed too fast to be copied. `paused`: handlers that are.
         """
-        found, missed, serving = list[TubeView](), 0, Serving(self._copies, self._slots)
+        views, missed = list[TubeView](), 0
+        found, viewer = self._many.found(threads), _Viewer(Serving(self._copies, self._slots), self._slots, paused)
         for thread in threads:
             try:
-                found += self._of(thread, serving, paused)
+                words, key, tubes = found.get(thread) or self._of(thread)
             except Moving:
                 missed += 1
-        return found, missed
+            else:
+                views += viewer.views(words, key, tubes)
+        return views, missed
 
-    def _of(self, thread: int, serving: Serving, paused: AbstractSet[str]) -> list[TubeView]:
+    def _of(self, thread: int) -> Found:
         copies = self._copies
 
-        def look() -> list[TubeView]:
-            seen = copies.thread(thread)
+        def look() -> Found:
+            seen, found = copies.thread(thread), list[Filled]()
             if seen.words[at.THREAD_APART]:
-                return []
-            found = list[TubeView]()
-            is_paused = split_key(seen.key)[0] in paused
+                return *seen, found
             for priority, tubes in copies.entries_of(thread, seen).items():
-                found += self._view(f"{seen.key}/{priority}", seen, [*tubes.values()], serving, is_paused)
+                every = [(words, *self._reader.filled_of(words)) for words in tubes.values()]
+                if filled := [its for its in every if its[1]]:
+                    since_us = min(its[2] for its in filled)
+                    found.append((priority, filled[0][0], sum(its[1] for its in filled), since_us))
                 if any(copies.tube(tube) != words for tube, words in tubes.items()):
                     raise Moving
-            return found
+            return *seen, found
 
         return steadily(copies.segment.name, look, lambda: copies.generation(thread))
 
-    def _view(
-        self, pipe: str, seen: ThreadSeen, tubes: Sequence[tuple[int, ...]], serving: Serving, paused: bool
-    ) -> Iterator[TubeView]:
-        """A view of the pipe, if it is not empty."""
-        every = [(words, *self._reader.filled_of(words)) for words in tubes]
-        filled = [its for its in every if its[1]]
-        if not filled:
-            return
-        oldest_us = min(since_us for _, _, since_us in filled)
-        owner = seen.words[at.THREAD_OWNER]
-        owner = owner if owner and self._slots.alive(owner) else 0
-        head = filled[0][0]
-        failed = head[at.TUBE_FAILED_SEQUENCE] == head[at.TUBE_HEAD_SEQUENCE]
-        rests_ns = seen.words[at.THREAD_NOT_BEFORE_NS] - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        yield TubeView(
-            pipe,
-            sum(length for _, length, _ in filled),
-            max(0, time.time_ns() // 1000 - oldest_us) / 1e6,
-            serving.pid_of(owner) if owner else None,
-            not owner and not serving.serves(seen.words[at.THREAD_HANDLER]),
-            head[at.TUBE_ATTEMPTS] if failed else 0,
-            0.0 if owner else max(0, rests_ns) / 1e9,
-            paused,
-        )
+
+class _Viewer:
+    """Makes views of what was found at about the same moment."""
+
+    def __init__(self, serving: Serving, slots: Slots, paused: AbstractSet[str]) -> None:
+        self._serving = serving
+        self._slots = slots
+        self._paused = paused
+        self._alive = dict[int, bool]()
+        self._unix_us = time.time_ns() // 1000
+        self._boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def views(self, words: Words, key: str, tubes: Sequence[Filled]) -> list[TubeView]:
+        """Of the tubes of a thread that are not empty, given the words of its entry and its name."""
+        if not tubes:
+            return []
+        owner = words[at.THREAD_OWNER]
+        if owner and self._is_alive(owner):
+            pid, unserved, rests_s = self._serving.pid_of(owner), False, 0.0
+        else:
+            pid, unserved = None, not self._serving.serves(words[at.THREAD_HANDLER])
+            rests_s = max(0, words[at.THREAD_NOT_BEFORE_NS] - self._boottime_ns) / 1e9
+        paused = bool(self._paused) and split_key(key)[0] in self._paused
+        return [
+            TubeView(
+                f"{key}/{priority}",
+                length,
+                max(0, self._unix_us - accepted_us) / 1e6,
+                pid,
+                unserved,
+                head[at.TUBE_ATTEMPTS] if head[at.TUBE_FAILED_SEQUENCE] == head[at.TUBE_HEAD_SEQUENCE] else 0,
+                rests_s,
+                paused,
+            )
+            for priority, head, length, accepted_us in tubes
+        ]
+
+    def _is_alive(self, owner: int) -> bool:
+        if owner not in self._alive:
+            self._alive[owner] = self._slots.alive(owner)
+        return self._alive[owner]

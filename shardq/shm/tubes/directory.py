@@ -338,7 +338,12 @@ class Directory:
 
 def digest_of(key: str) -> int:
     """What an entry has of its name beside the name."""
-    return int.from_bytes(blake2b(_text(key), digest_size=8).digest(), "little")
+    return digest_of_name(_text(key))
+
+
+def digest_of_name(name: bytes) -> int:
+    """The same of a name as it stands in an entry."""
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
 
 
 def _encoded(key: str) -> bytes:
