@@ -21,7 +21,7 @@ from shardq.model import Chunk, Hand, Place, Terms, dead_pipe, handler_name
 from shardq.settings import StorageSettings, WorkerSettings
 
 #: Scripts that take less are not looked at one by one.
-_NOTED_US = 1000
+_NOTED_US = 250
 _TURNS = 200_000
 #: Requests of a call, each of which is for a thread of its own.
 _AT_ONCE = 500
