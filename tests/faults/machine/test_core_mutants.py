@@ -5,6 +5,7 @@ Each mutant is compiled, and used by a process of its own. A run tries a sample 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,7 @@ def test_mutant_of_the_core_is_caught(
     tried(f"mutant {mutant.name} of the core", 1)
 
 
+#: What is found wrong is a pattern here.
 GUARDS = (
     Mutant(
         "entered-without-the-token",
@@ -188,7 +190,8 @@ GUARDS = (
         "    store(core, core->attempt_word, core->sequence << 16 | GUARD_TRYING);\n",
         "",
         "",
-        "queued",
+        # Another process takes the token for lost: either both are inside, or a token is left over.
+        "queued|tokens",
     ),
 )
 
@@ -198,7 +201,7 @@ def test_mutant_of_the_guard_is_caught_in_some_order_of_instructions(
     mutant: Mutant, tried: Callable[[str, int], None], lean: LeanProcess, tmp_path: Path
 ) -> None:
     found = lean.call(contests, range(MOST_CONTESTS), tmp_path, spoilt(mutant, tmp_path / "spoilt"))
-    assert any(mutant.shows in problem for problem in found), f"it passes for good: {found}"
+    assert any(re.search(mutant.shows, problem) for problem in found), f"it passes for good: {found}"
     tried(f"mutant {mutant.name} of the core", 1)
 
 
