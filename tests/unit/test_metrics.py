@@ -19,9 +19,9 @@ from shardq.metrics.families import FAMILIES
 from shardq.metrics.labels import MOST_LABELS, OTHER, labels_of
 from shardq.metrics.looks import Looks
 from shardq.model import Hand, dead_pipe
-from shardq.pages import PAGE_ITEMS
 from shardq.settings import StorageSettings
 from shardq.shm import words as at
+from shardq.shm.observing.observer import PAGE_THREADS
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.metrics import parsed, total, values_of
@@ -187,19 +187,19 @@ async def test_a_round_over_all_threads_is_made_in_slices_with_rests(
     clock = Clock()
     monkeypatch.setattr("shardq.metrics.looks.time", clock)
     looks = Looks(f"shm://{storage.name}", 0.5)
-    for thread in range(2 * PAGE_ITEMS):
+    for thread in range(2 * PAGE_THREADS):
         assert await storage.append([(f"m/H/{thread}/0", [b"1"])])
     assert (await looks.look()).waiting == {}  # one of its two pages is seen
 
     clock.now += 100
-    assert (await looks.look()).waiting["m/H"].requests == 2 * PAGE_ITEMS
+    assert (await looks.look()).waiting["m/H"].requests == 2 * PAGE_THREADS
     assert await storage.append([("m/H/0/0", [b"1"])])
-    assert (await looks.look()).waiting["m/H"].requests == 2 * PAGE_ITEMS  # it rests
+    assert (await looks.look()).waiting["m/H"].requests == 2 * PAGE_THREADS  # it rests
 
     for _ in range(2):
         clock.now += 100
         seen = await looks.look()
-    assert seen.waiting["m/H"].requests == 2 * PAGE_ITEMS + 1
+    assert seen.waiting["m/H"].requests == 2 * PAGE_THREADS + 1
 
 
 # A registry
