@@ -17,8 +17,8 @@ _INTRODUCTION = """\
 
 # Performance
 
-What shardq costs, beside rivals and floors: every figure comes from one run, in which the contestants of a scenario
-took turns, round after round. Given are the median over the rounds and, in brackets, the least and the most. *Ratio* is
+What shardq costs, beside rivals and floors: all figures of a scenario come from one run, in which its contestants took
+turns, round after round. Given are the median over the rounds and, in brackets, the least and the most. *Ratio* is
 the median over the rounds of shardq's figure divided by that contestant's figure of the same round. Compare ratios: the
 figures themselves depend on the machine. A *rival* is what people would take instead; a *floor* is the same work
 without a queue, or with less to do than any queue has.

@@ -20,7 +20,7 @@ _EVERY_S = 1.0
 #: Over how many seconds rates are taken.
 _RATES_S = 5.0
 #: Which part of the time long looks may take, and for how long a viewer waits for the first one.
-_PART, _PATIENCE_S = 0.02, 2.0
+_PART, _PATIENCE_S = 0.01, 2.0
 
 
 class Lookout:
@@ -93,7 +93,7 @@ class Meter:
 
 
 class Seldom(Generic[_Found]):
-    """A long look, whose result is shown until the next one is done. All of them together take a fiftieth of the time,
+    """A long look, whose result is shown until the next one is done. All of them together take a hundredth of the time,
     and none begins while nobody asks.
     """
 
