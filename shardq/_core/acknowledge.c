@@ -191,9 +191,9 @@ static bool plan_outputs(Core *core, const Place *place, Call *outputs)
     return call_plan(core, outputs);
 }
 
-/* Write down the stores of the acknowledgement, and of the outputs that stand written then. Returns how many, 0: they
-   could not be written. */
-static uint64_t noted(Core *core, const Settling *its, uint64_t gone, const Call *outputs)
+/* Write the outputs, and write down the stores that acknowledge the batch and make the outputs part of their tubes.
+   Returns how many stores, 0: /dev/shm has no memory for the outputs. */
+static uint64_t stores_noted(Core *core, const Settling *its, uint64_t gone, const Call *outputs)
 {
     if (outputs && !call_write(core, outputs))
         return 0;
@@ -218,7 +218,7 @@ Acknowledged acknowledge(Core *core, const Place *place, uint64_t token, uint64_
         journal_keep(core, place->thread);
         call_keep(core, outputs);
     }
-    uint64_t stores = noted(core, &its, gone, outputs);
+    uint64_t stores = stores_noted(core, &its, gone, outputs);
     if (!stores)
         return ACKNOWLEDGE_GENERAL;
     journal_commit(core, stores);

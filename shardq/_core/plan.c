@@ -3,7 +3,7 @@
 
 #include "core.h"
 
-/* A call of so many messages and parts, which are still to come. */
+/* Have a call without parts: `call_take` adds them. */
 void call_begin(Call *call, int share)
 {
     call->count = call->messages = call->payload_bytes = call->record_bytes = 0;

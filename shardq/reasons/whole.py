@@ -19,7 +19,7 @@ def whole(facts: PipeFacts) -> list[Reason]:
         text = "The content of another storage is being moved here: nothing is handed out before all of it is there."
         found.append(Reason("arriving", text, "Wait for `shardq move`; where it was cut off, give it again."))
     if facts.guard:
-        text = f"Nobody can change the storage: {facts.guard}."
+        text = f"No process can change the storage: {facts.guard}."
         found.append(Reason("guard", text, "Let that process go on (kill -CONT PID), or end it."))
     if facts.moving:
         text = "The thread changes faster than it can be looked at: its requests are being handled."

@@ -24,8 +24,8 @@ _FORM = re.compile("[0-9a-f]{32}")
 
 
 class Ticket(str):
-    """What the result of a request is asked for with: a text of 128 random bits, 32 hexadecimal digits. Whoever has it
-    can have the result, also over HTTP and in another process. `Ticket(text)` makes one of its text, and raises
+    """What the result of a request is asked for with: a text of 128 random bits, 32 hexadecimal digits. A program that
+    has it can have the result, also over HTTP and in another process. `Ticket(text)` makes one of its text, and raises
     `TicketUnknown` for what cannot be one.
     """
 

@@ -49,7 +49,7 @@ class NamedByProxy:
         self._header = header
 
     def user(self, request: Request) -> str:
-        """Whom it names. Empty: nobody."""
+        """The user that it names. Empty: it names none."""
         return request.headers.get(self._header, "").strip()
 
     def __call__(self, request: Request, right: Right) -> bool:

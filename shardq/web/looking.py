@@ -1,4 +1,4 @@
-"""Looks at the storage for all viewers together: at most once a second, and never while nobody views."""
+"""Looks at the storage for all viewers together: at most once a second, and never without a viewer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Lookout:
 
     @property
     def history(self) -> Sequence[Point]:
-        """The last hour, as far as somebody viewed."""
+        """The last hour, as far as there was a viewer."""
         return self._sampler.history
 
     async def now(self) -> Sample:
@@ -94,7 +94,7 @@ class Meter:
 
 class Seldom(Generic[_Found]):
     """A long look, whose result is shown until the next one is done. All of them together take a hundredth of the time,
-    and none begins while nobody asks.
+    and none begins while no page asks.
     """
 
     def __init__(self, look: Callable[[Meter], Awaitable[_Found]]) -> None:

@@ -29,7 +29,7 @@ def serve(site: Site, address: Address, *, secret: str, user_header: str | None 
     Raises `ConfigurationError`, also for such a header without a unix socket.
     """
     if user_header and not address.path:
-        raise ConfigurationError("--user-header takes --listen unix:PATH: at a port anybody could send that header")
+        raise ConfigurationError("--user-header takes --listen unix:PATH: at a port any program could send that header")
     listening = Listening.at(address)
     try:
         complain(entrance(listening.address, site.prefix, "" if user_header else secret))
