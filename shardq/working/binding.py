@@ -22,8 +22,9 @@ from shardq.errors import (
 )
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, info_of
-from shardq.model import EMPTY, Batch, Hand, handler_name, split_key
+from shardq.model import EMPTY, AllTerms, Batch, Hand, handler_name, split_key
 from shardq.outputs import Output
+from shardq.protocols import Served
 from shardq.results.inbox import Inbox
 from shardq.tracing.api import is_there
 from shardq.tracing.processing import processing
@@ -48,8 +49,9 @@ PAUSE_WHEN_UNUSABLE_S = 1.0
 MOST_MISSES = 10
 #: During a batch that took longer, a stop may have arrived, on which the loop acts only after several turns.
 _LONG_BATCH_S = 0.01
-#: No handlers.
+#: No handlers, and no terms: with these a turn acknowledges, and hands out nothing.
 _NONE = frozenset[str]()
+_NO_TERMS: AllTerms = {}
 
 
 class Binding:
@@ -143,7 +145,7 @@ class Binding:
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if outcome.more is None and self._quantum.is_over(in_hand.done):  # a turn has looked at it
+            if self._terms is None and self._quantum.is_over(in_hand.done):  # else a turn looks at it
                 if await self._worker.others_wait():
                     return Leave()
                 self._quantum.begin(in_hand.done)
@@ -191,12 +193,13 @@ class Binding:
         """The next batch, where one comes soon enough, and before another thread has work; or how the stay ends."""
         misses = 0
         while self._may_go_on():
+            batch: Batch | Leave | MovedOn | None
             batch, self._taken = self._taken, None
             if batch is None:
-                taking = self._taking = self._taking or self._new_taking()
-                batch = await taking.take(handler, self._terms and self._terms.limit, limit - self.done)
-            if batch is None:
-                return Leave(PAUSE_WHEN_UNUSABLE_S)
+                by_turn = self._terms is not None and not misses and not self._storage.suspends
+                batch = await (self._turned() if by_turn else self._take(handler, limit - self.done))
+            if not isinstance(batch, Batch):
+                return batch
             if batch.count:
                 return batch
             if self._at_once and self._terms and self.done:
@@ -211,8 +214,19 @@ class Binding:
                 await self._find_what_was_missed()
         return Leave()
 
-    def _new_taking(self) -> Taking:
-        return Taking(self._worker, self.key, self._in_hand.token, self._class, self._context)
+    async def _turned(self) -> Batch | MovedOn:
+        """The next batch of the thread, or what a turn found instead."""
+        served, terms, stay = self._sought()
+        hand = await self._storage.turn(self._in_hand.of(EMPTY), served, terms, stay=stay)
+        outcome = self._led_to(hand, stay=stay)
+        return outcome if isinstance(outcome, MovedOn) else outcome.more or EMPTY
+
+    async def _take(self, handler: Handler[Any], room: float) -> Batch | Leave:
+        """The next batch of the thread, of no more requests than there is room for. One that no turn hands out."""
+        if self._taking is None:
+            self._taking = Taking(self._worker, self.key, self._in_hand.token, self._class, self._context)
+        batch = await self._taking.take(handler, self._terms and self._terms.limit, room)
+        return Leave(PAUSE_WHEN_UNUSABLE_S) if batch is None else batch
 
     async def _find_what_was_missed(self) -> None:
         """The storage said that there is work, and it was in none of the priorities. It may have been cancelled
@@ -334,30 +348,39 @@ class Binding:
         would change nothing. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and `ScheduleError` for outputs that
         are not stored; then nothing is acknowledged.
         """
-        lets_run = self._worker.waiting.others_are_due and not self._storage.suspends
-        if self._terms is None or self._worker.stopping or lets_run:
-            if not await self._storage.pop(self._in_hand.of(batch), batch.count, outputs):
-                raise self._outbox.no_room(outputs)
-            self._in_hand.note_acknowledged(batch.count)
-            if outputs:
-                await tell_holders(self._storage, outputs)
-            return Done()
-        if self._at_once:
-            served, terms = self._worker.handlers.served(), self._worker.handlers.terms()
-        else:  # a handler that has to be stopped keeps its thread until it is stopped: no other one is served before
-            served, terms = _NONE, {split_key(self.key)[0]: self._terms}
-        stay = not self._quantum.is_over(self.done)
+        waiting, by_pop = self._worker.waiting, self._terms is None or self._worker.stopping
+        lets_run = waiting.others_are_due and not self._storage.suspends
         former = self._in_hand.of(batch)
-        hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
-        if outputs and hand is former:
+        if by_pop:
+            hand: Hand | None = former
+            stored = await self._storage.pop(former, batch.count, outputs)
+        else:
+            served, terms, stay = (_NONE, _NO_TERMS, True) if lets_run else self._sought()
+            hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
+            stored = not outputs or hand is not former
+        if not stored:
             raise self._outbox.no_room(outputs)
         self._in_hand.note_acknowledged(batch.count)
         if outputs:
             await tell_holders(self._storage, outputs)
+        return Done() if by_pop or lets_run else self._led_to(hand, stay=stay)
+
+    def _sought(self) -> tuple[Served, AllTerms, bool]:
+        """What a turn looks for: of these handlers, by these terms; and whether in this thread first."""
+        handlers = self._worker.handlers
+        stay = not self._quantum.is_over(self._in_hand.done)
+        if self._at_once:
+            return handlers.served(), handlers.terms(), stay
+        # A handler that has to be stopped keeps its thread until it is stopped: no other one is served before.
+        assert self._terms
+        return _NONE, {split_key(self.key)[0]: self._terms}, stay
+
+    def _led_to(self, hand: Hand | None, *, stay: bool) -> Done | MovedOn:
+        """How the stay goes on with what a turn gave."""
         if hand is None or hand.token != self._in_hand.token:
             return MovedOn(hand)
         if not stay:
-            self._quantum.begin(self.done)
+            self._quantum.begin(self._in_hand.done)
         self._in_hand.given = hand
         return Done(more=hand.batch)
 

@@ -20,7 +20,7 @@ from shardq.results.inbox import Inbox
 from shardq.settings import WorkerSettings
 
 #: How often a busy worker looks for what is not announced, as a class that is gone.
-LOOK_S = 0.001
+LOOK_S = 0.02
 
 
 class Handlers:
