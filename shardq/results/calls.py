@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -58,25 +58,36 @@ class Calls:
         """When a call needed the inbox last, monotonic."""
         self._watch: asyncio.Task[None] | None = None
         """Closes the inbox."""
+        self._tidying: asyncio.Task[None] | None = None
+        """Acknowledges what the last call read."""
 
     async def result(self, handler: type[Handler[Any]], request: Any, timeout_s: float | None, *, abandon: bool) -> Any:
         """The result of a request. Raises what it failed with, `ResultTimeout` and `NotServed`."""
-        number = next(self._numbers)
-        async with self._an_inbox() as inbox:
+        number, inbox = next(self._numbers), await self._entered()
+        try:
             call = await self._queue.sealed(handler, (request,), inbox.number, number, abandon=abandon)
-            self._waiters[number] = waiter = _Waiter(handler, call.facts)
-            try:
-                async with asyncio.timeout(timeout_s) as limit:
-                    await self._queue.stored(call)
-                    return await self._told(waiter, inbox)
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s: {LATE}") from error
-            finally:
-                if self._waiters.pop(number, None):
-                    self._have_read()
-                    await self._cancelled(call)
+            waiter = _Waiter(handler, call.facts)
+            return await self._answered(call, number, waiter, inbox, timeout_s)
+        finally:
+            self._leave(inbox)
+
+    async def _answered(
+        self, call: Prepared, number: int, waiter: _Waiter, inbox: OpenInbox, timeout_s: float | None
+    ) -> Any:
+        """The result of a request that is stored here. One that does not come takes its request out again."""
+        self._waiters[number] = waiter
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                await self._queue.stored(call)
+                return await self._told(waiter, inbox)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s: {LATE}") from error
+        finally:
+            if self._waiters.pop(number, None):
+                self._have_read()
+                await self._cancelled(call)
 
     async def _told(self, waiter: _Waiter, inbox: OpenInbox) -> Any:
         """The answer to the call, from the one that reads the inbox, which may be this one."""
@@ -151,36 +162,53 @@ class Calls:
             with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
                 await inbox.close()
 
-    @asynccontextmanager
-    async def _an_inbox(self) -> AsyncIterator[OpenInbox]:
-        if time.monotonic() - self._idle_since > 2 * IDLE_S:
-            await self.close()  # this process was stopped meanwhile, and may count as dead
+    async def _entered(self) -> OpenInbox:
+        """The inbox, for a call more. `_leave` ends that."""
+        if self._inbox is None or time.monotonic() - self._idle_since > 2 * IDLE_S:
+            await self._open()
+        assert self._inbox
+        self._calls += 1
+        return self._inbox
+
+    async def _open(self) -> None:
+        """Have an inbox open that this process did not leave alone for so long that it may count as dead."""
+        if not self._calls:
+            await self.close()
         async with self._opening:
             if self._inbox is None:
                 inbox = OpenInbox(self._queue.storage)
                 await inbox.open()
                 self._inbox = inbox
-            inbox = self._inbox
-            self._calls += 1
-        try:
-            yield inbox
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                await self._rest(inbox)
 
-    async def _rest(self, inbox: OpenInbox) -> None:
-        """Have nothing in the inbox, and close it in a while, or in the end of the loop."""
-        self._idle_since = time.monotonic()
-        try:
-            await inbox.read(0)
-        except BaseException as error:  # as that this call is cancelled
-            await self.close()
-            if not isinstance(error, ShardqError):
-                raise
+    def _leave(self, inbox: OpenInbox) -> None:
+        """A call needs the inbox no more. Where none does, nothing stays in it, and it is closed in a while: the call
+        need not wait for either.
+        """
+        self._calls -= 1
+        if self._calls:
             return
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._close_later())
+        self._idle_since = time.monotonic()
+        loop = asyncio.get_running_loop()
+        if self._watch is None or self._watch.done():
+            self._watch = loop.create_task(self._close_later())
+        if self._tidying is None or self._tidying.done():
+            self._tidying = loop.create_task(self._tidied(inbox))
+
+    async def _tidied(self, inbox: OpenInbox) -> None:
+        """Acknowledge what was read, unless a call does that which came meanwhile. One that comes now waits for this: two
+        that read at the same time would take each other's results.
+        """
+        if self._calls or self._inbox is not inbox:
+            return
+        self._is_read = True
+        try:
+            for message in await inbox.read(0):
+                self._answer(decode_reply(message))
+        except ShardqError:
+            await self.close()
+        finally:
+            self._is_read = False
+            self._have_read()
 
     async def _close_later(self) -> None:
         """Close the inbox once no call needed it for a while. Where the loop ends before, it cancels this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from shardq.errors import ResultTimeout
 from shardq.model import handler_name
 from shardq.protocols import Storage
 from shardq.results import calls
+from shardq.results.inbox import OpenInbox
 from tests.support.tasks import LIMIT_S
 from tests.support.workers import Item, Routed, working
 
@@ -54,12 +56,35 @@ async def test_calls_one_after_the_other_share_an_inbox(
     async with working(worker):
         for number in range(5):
             assert await queue.call(Double, Item(0, number)) == 2 * number
-            assert (await queue.storage.backlog()).queued == 0
+            assert await queue.storage.wait_for_quiet(LIMIT_S)
         assert len(opened) == 1
         await queue.end_calls()
         assert await claimed(queue, opened) == 0
         assert await queue.call(Double, Item(0, 7)) == 14
         assert len(opened) == 2
+        await queue.end_calls()
+
+
+async def test_a_call_gets_a_result_that_comes_while_the_last_one_is_acknowledged(
+    queue: Queue, worker: Worker, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, may_read = OpenInbox.read, asyncio.Event()
+
+    async def read_late(inbox: OpenInbox, timeout_s: float | None) -> Sequence[bytes]:
+        if timeout_s == 0:
+            await may_read.wait()
+        return await read(inbox, timeout_s)
+
+    monkeypatch.setattr(OpenInbox, "read", read_late)
+    async with working(worker), asyncio.timeout(LIMIT_S):
+        assert await queue.call(Double, Item(0, 1)) == 2
+        await asyncio.sleep(0)  # what acknowledges has begun
+        second = asyncio.create_task(queue.call(Double, Item(0, 2)))
+        while (await queue.storage.backlog()).replies < 2:
+            await asyncio.to_thread(time.sleep, 0.001)
+        assert not second.done()
+        may_read.set()
+        assert await second == 4
         await queue.end_calls()
 
 
