@@ -195,8 +195,8 @@ class Calls:
             self._tidying = loop.create_task(self._tidied(inbox))
 
     async def _tidied(self, inbox: OpenInbox) -> None:
-        """Acknowledge what was read, unless a call does that which came meanwhile. One that comes now waits for this: two
-        that read at the same time would take each other's results.
+        """Acknowledge what was read, unless a call that came meanwhile does. One that comes now waits for this: if two
+        read at the same time, they would take each other's results.
         """
         if self._calls or self._inbox is not inbox:
             return

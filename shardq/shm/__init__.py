@@ -16,6 +16,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `files.earlier`: the files of former layouts
 * `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
+* `destroying`: unlinking one that no process uses
 * `counters`: what the totals say together
 * `actions`: the last actions of operators
 * `memory.reserve`: memory for when /dev/shm is full

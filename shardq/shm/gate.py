@@ -5,7 +5,11 @@ from __future__ import annotations
 from shardq.errors import MoveRefused, SegmentMissing, StorageMoved
 from shardq.model import Stand, Standing
 from shardq.shm import words as at
+from shardq.shm.damage import damaged
 from shardq.shm.segment import Segment
+
+#: What the word CLOSED says. A segment that is about to go is open to all that look into it.
+_STANDINGS = {at.SHUT: Standing.OPEN, **{int(standing): standing for standing in Standing}}
 
 
 class Gate:
@@ -48,10 +52,12 @@ class Gate:
         return self._words[at.CLOSED] in (at.OPEN, at.SHUT)
 
     def stand(self) -> Stand:
-        """How the segment stands. Wants no guard."""
+        """How the segment stands. Raises `SegmentForeign`. Wants no guard."""
         closed = self._words[at.CLOSED]
         to = self._target() if closed in (at.LEAVING, at.LEFT) else ""
-        standing = Standing.OPEN if closed == at.SHUT else Standing(closed)
+        standing = _STANDINGS.get(closed)
+        if standing is None:
+            raise damaged(self._name, f"it stands as {closed}, which means nothing")
         come_from = self._text(at.ORIGIN, at.ORIGIN_BYTES) if closed == at.ARRIVING else ""
         return Stand(standing, self._words[at.LEAVING_BY], to, self._words[at.ARRIVING_BY], come_from)
 

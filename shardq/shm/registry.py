@@ -22,7 +22,7 @@ from shardq.errors import (
     SegmentVersionError,
     ShardqError,
 )
-from shardq.shm import segment as segments
+from shardq.shm import destroying
 from shardq.shm import words as at
 from shardq.shm.files.capacity import default_capacity_bytes
 from shardq.shm.files.lock_bytes import PATIENCE_S
@@ -73,7 +73,7 @@ def create_store(
         except BaseException:
             # A segment that its creator could not enter would stay for ever.
             with suppress(ShardqError):
-                segments.destroy_unused(segment)
+                destroying.destroy_unused(segment)
             raise
 
 
@@ -146,7 +146,7 @@ def destroy(name: str, *, unused: bool = False) -> None:
         if store:
             store.segment.unlink(store.hold[0])
         else:
-            segments.destroy(name, unused=unused)
+            destroying.destroy(name, unused=unused)
 
 
 def destroy_store(store: Store) -> None:

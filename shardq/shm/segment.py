@@ -1,8 +1,5 @@
-"""The shared-memory object: created, attached, backed with memory, unlinked.
-
-Creating and attaching are two functions, and only a destroyer unlinks. It holds the lock under which segments are
-created, so that it never unlinks a segment that another process just created. `files.names` says which files there are
-beside the object.
+"""The shared-memory object: created, attached, backed with memory. Creating and attaching are two functions; a process
+that is not attached unlinks it with `destroying`. `files.names` says which files there are beside the object.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import posix_ipc
 
 from shardq.errors import (
     ConfigurationError,
-    SegmentError,
     SegmentExists,
     SegmentForeign,
     SegmentMissing,
@@ -31,8 +27,8 @@ from shardq.errors import (
 from shardq.shm import words as at
 from shardq.shm.files import earlier
 from shardq.shm.files import own_files as files
-from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of, release_byte, take_byte
-from shardq.shm.files.names import full_name, lock_path, other_users_of, segment_path
+from shardq.shm.files.lock_bytes import REGISTER_BYTE, release_byte, take_byte
+from shardq.shm.files.names import full_name, other_users_of, segment_path
 from shardq.shm.files.refusals import room, told
 from shardq.shm.layout import Layout
 from shardq.shm.processes.namespaces import clock_offsets_ns
@@ -81,7 +77,7 @@ class Segment:
         earlier.check_name(name)
         _is_taken(name)  # raises before a lock file is made beside what is no segment of ours
         with files.creation_lock(name), told(f"create segment {name!r}", segment_path(system_name)):
-            descriptor = _new_object(name)
+            descriptor, mapping = _new_object(name), None
             try:
                 os.ftruncate(descriptor, layout.total_bytes)
                 _back_first_part(descriptor, layout, name)
@@ -89,7 +85,7 @@ class Segment:
                 semaphore = files.make_semaphore(system_name)
                 _write_header(mapping, layout, private)
             except BaseException:
-                os.close(descriptor)
+                _let_go(descriptor, mapping)
                 files.remove_unfinished(system_name)
                 raise
         return cls(name, descriptor, mapping, semaphore)
@@ -99,16 +95,16 @@ class Segment:
         """Map a segment that is ready. Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`,
         `SegmentForeign`, `SegmentUntrusted`, `SegmentUnavailable`.
         """
-        descriptor, total_bytes = _open(name, os.O_RDWR)
+        (descriptor, total_bytes), mapping = _open(name, os.O_RDWR), None
         try:
             with told(f"attach to segment {name!r}"):
                 mapping = mmap.mmap(descriptor, total_bytes)
                 semaphore = files.open_semaphore(full_name(name))
         except FileNotFoundError:
-            os.close(descriptor)
+            _let_go(descriptor, mapping)
             raise SegmentForeign(f"segment {name!r} is damaged: its semaphore is gone; destroy it") from None
         except BaseException:
-            os.close(descriptor)
+            _let_go(descriptor, mapping)
             raise
         return cls(name, descriptor, mapping, semaphore)
 
@@ -227,43 +223,6 @@ class Segment:
         os.close(self._descriptor)
 
 
-def destroy(name: str, *, unused: bool = False) -> None:
-    """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`, `SegmentUntrusted`; `SegmentError` where a process is attached to an earlier one, or, with
-    `unused`, to any.
-    """
-    path = segment_path(full_name(name))
-    found = files.inode(path)
-    if found is None and files.inode(lock_path(full_name(name))) is None:
-        raise SegmentMissing(f"there is no segment {name!r} to destroy: its files would be {path}*")
-    files.check_removable(path)  # before a lock file is made beside what stays
-    earlier.check_name(name)
-    is_earlier = earlier.is_earlier(name)
-    if is_earlier:
-        earlier.check_unused(name)  # its processes do not know the lock that is taken now
-    with files.creation_lock(name) as lock:
-        pid = holder_of(lock, FIRST_SLOT_BYTE, 0) if unused else None
-        if pid is not None:
-            raise SegmentError(f"segment {name!r} is in use by process {pid}: end that first")
-        # While this process waited for the lock, others may have removed that segment and created another one.
-        if files.inode(path) not in (found, None):
-            return
-        if is_earlier:
-            with told(f"look for the files of segment {name!r}"):
-                beside = earlier.files_of(name)
-            for file in beside:
-                files.unlink(file)
-        files.remove_files(name)
-
-
-def destroy_unused(segment: Segment) -> None:
-    """Unlink a segment that this process made and could not enter, unless others have done so by now."""
-    with files.creation_lock(segment.name) as lock:
-        is_it = files.inode(segment.path) == segment.inode
-        if is_it and holder_of(lock, FIRST_SLOT_BYTE, segment.layout.slots) is None:
-            files.remove(segment.system_name)
-
-
 def _is_taken(name: str) -> bool:
     """Whether a segment that is ready has the name. Raises `SegmentForeign` and the like where another file has it."""
     try:
@@ -272,6 +231,15 @@ def _is_taken(name: str) -> bool:
         return False
     os.close(descriptor)
     return True
+
+
+def _let_go(descriptor: int, mapping: mmap.mmap | None) -> None:
+    """Close both. An error that passes may keep its frames until garbage is collected, and so the mapping, with memory
+    and a descriptor of its own.
+    """
+    os.close(descriptor)
+    if mapping is not None:
+        mapping.close()
 
 
 def _new_object(name: str) -> int:

@@ -37,6 +37,13 @@ def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> Non
         store.reading.read(PIPE, 1)
 
 
+def test_a_segment_that_stands_in_no_known_way_is_damaged(store: Store) -> None:
+    store.segment.words[at.CLOSED] = 24576
+
+    with pytest.raises(SegmentForeign, match="stands as 24576"):
+        store.gate.stand()
+
+
 def jump_to_itself(store: Store) -> None:
     head = store.segment.words[store.segment.layout.tube_word(0) + at.TUBE_HEAD_RECORD]
     record.write_jump(store.segment, head, head)

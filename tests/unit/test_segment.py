@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -16,10 +17,12 @@ from shardq.errors import (
     SegmentMissing,
     SegmentNoRoom,
     SegmentNotReady,
+    SegmentUnavailable,
     SegmentVersionError,
 )
 from shardq.shm import segment as module
 from shardq.shm import words as at
+from shardq.shm.files import own_files
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.layout import Layout
 from shardq.shm.registry import attach_store, close_store, create_store, destroy
@@ -41,6 +44,32 @@ def test_what_one_mapping_writes_the_other_reads(segment: Segment) -> None:
         assert other.layout == segment.layout
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("function", ["make_semaphore", "open_semaphore"])
+def test_a_segment_that_comes_to_nothing_is_not_mapped_any_more(
+    function: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even while the error, and all that its frames hold, is still there."""
+
+    def refused(*arguments: object) -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    if function == "open_semaphore":
+        close_store(create_store(name, MIB))
+    monkeypatch.setattr(own_files, function, refused)
+    before = mapped()
+
+    with pytest.raises(SegmentUnavailable) as raised:
+        create_store(name, MIB) if function == "make_semaphore" else attach_store(name)
+
+    assert mapped() == before
+    assert raised.value.__cause__
+
+
+def mapped() -> list[str]:
+    """The files of segments that this process has mapped."""
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if str(SHM_DIRECTORY) in line]
 
 
 def test_only_its_user_may_open_it(segment: Segment) -> None:
