@@ -22,7 +22,8 @@ from shardq.drivers.shared.storage import Overview
 WORKERS = 8
 #: The rival looks for work as often as the ancestor's workers do.
 POLL_S = 0.1
-WATCHED_S = 4.0
+#: Two of the periods in which each worker wakes once to look that all is well: 8 workers do so at nearly the same time.
+WATCHED_S = 16.0
 
 
 def family(size: Size) -> Figures:

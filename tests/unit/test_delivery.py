@@ -11,6 +11,7 @@ from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
 from tests.support import hands
+from tests.support.holder import holder
 
 PIPE, KEY = "m/H/0/0", "m/H/0"
 OTHER = "m/H/0/5"
@@ -185,3 +186,23 @@ def test_failures_outlast_the_claim_and_leave_the_segment_whole(store: Store, to
     assert store.delivering.unclaim(KEY, token)
     assert fsck(store.segment) == []
     assert failures(store, store.delivering.claim(KEY)) == 2
+
+
+def test_a_known_claim_is_seen_while_another_process_has_the_guard(store: Store) -> None:
+    token = store.delivering.claim("app/Job/7")
+    with holder(store.segment.name, "hold") as other:
+        other.hear()
+        assert store.delivering.claimed("app/Job/7")
+    assert store.delivering.unclaim("app/Job/7", token)
+    assert not store.delivering.claimed("app/Job/7")
+
+
+def test_an_entry_that_became_another_threads_is_not_the_claim(store: Store) -> None:
+    """It is that of a claim which another process made meanwhile, on another thread."""
+    assert store.delivering.claim("app/Job/7")
+    thread = store.segment.layout.thread_word(store.delivering._directory.thread("app/Job/7"))
+    assert store.delivering._claims.seen_owned("app/Job/7")
+
+    store.segment.words[thread + at.THREAD_GENERATION] += 1
+
+    assert not store.delivering._claims.seen_owned("app/Job/7")

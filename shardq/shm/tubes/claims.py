@@ -130,6 +130,12 @@ class Claims:
         owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
         return owner if owner and self._slots.alive(owner) else 0
 
+    def seen_owned(self, key: str) -> bool:
+        """Whether a living process is seen to be bound to the thread. False: look more closely. Wants no guard."""
+        thread = self._directory.known(key)
+        # The entry is looked at once more: it may have become another thread's meanwhile.
+        return thread != NOT_FOUND and self.owner(thread) != 0 and self._directory.known(key) == thread
+
     def found_full(self, handler: str, how: Full) -> None:
         """Count that a call for this handler found no room."""
         self.tallies.full(self._handlers.number(handler), how)

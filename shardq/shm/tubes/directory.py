@@ -54,9 +54,9 @@ class Directory:
 
     def thread(self, key: str) -> int:
         """The entry of this name, or NOT_FOUND."""
-        known = self._known.get(key)
-        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
-            return known[0]
+        known = self.known(key)
+        if known != NOT_FOUND:
+            return known
         digest = digest_of(key)
         entry, passed = self._words[self._bucket(digest)], 0
         while entry:
@@ -65,6 +65,13 @@ class Directory:
             if self._words[word + at.THREAD_HASH] == digest and self.name(entry - 1) == key:
                 return self._remember(key, entry - 1)
             entry = self._words[word + at.THREAD_NEXT]
+        return NOT_FOUND
+
+    def known(self, key: str) -> int:
+        """As `thread`, where this process knows it; NOT_FOUND where it has to look. Wants no guard."""
+        known = self._known.get(key)
+        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
+            return known[0]
         return NOT_FOUND
 
     def tube(self, pipe: str, *, front: bool = False) -> tuple[int, int]:
