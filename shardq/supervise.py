@@ -214,7 +214,6 @@ def _serve_server(
 
     options, settings, url, handlers, _ = assignment
     storage = remote.opened(url, settings, options, handlers, resumption)
-    settings.progress = settings.drain and settings.progress  # what other families do is not told to this one
     if not resumption:
         shown = without_secrets(url)
         log.info("serving", extra={"url": shown, "workers": settings.workers, "handlers": ", ".join(handlers)})

@@ -20,6 +20,13 @@ class LastSeen(NamedTuple):
 class Supervised(Protocol):
     """The storage, as the supervisor of its workers sees it."""
 
+    @property
+    def look_s(self) -> float:
+        """So many seconds at least are between two looks at how far the work is, where they are for a family that
+        serves on.
+        """
+        ...
+
     def bell(self) -> int:
         """Descriptor that becomes readable when something happens that the supervisor asked to be told of."""
         ...

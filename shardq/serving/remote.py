@@ -11,7 +11,7 @@ from functools import partial
 from shardq.connect import signpost
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.news import News
-from shardq.drivers.redis.progress import Teller
+from shardq.drivers.redis.progress import Teller, WorkTeller
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.shared import contents
@@ -108,6 +108,8 @@ def _worker_of(
         storage = storage_of(url)
         storage.importable_only = not options.main
         lock = join(storage, news, family, number)
+        if settings.progress and not settings.drain:
+            storage.turning.note_work = WorkTeller(news).note
         hooks = Hooks(renews=False, progress=Teller(news).note)
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, news))

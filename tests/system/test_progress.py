@@ -201,14 +201,15 @@ def work_through(program: Supervise, url: str, folder: Folder) -> None:
     folder.until("begin", 2)
 
 
-def test_a_family_on_a_terminal_shows_one_line(start: Start, url: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1, environment=ON_TERMINAL, on_terminal=True).serving()
-    work_through(program, url, folder)
+@on_each_home
+def test_a_family_on_a_terminal_shows_one_line(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 1, environment=ON_TERMINAL, on_terminal=True).serving()
+    work_through(program, home.url, folder)
     program.hear(r"\r0 done, 4 queued, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2 \\x1b\[31m\x1b\[K")
     folder.permit(2)
     program.hear(r"\r4 done, 0 queued, ")
 
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Failing, *folder.notes([1]))
     program.hear("WARNING request failed")
     program.hear(r"\r5 done, 0 queued, ")
@@ -220,9 +221,11 @@ def test_a_family_on_a_terminal_shows_one_line(start: Start, url: str, folder: F
     assert all(len(state) < 100 for state in re.findall(r"\r([^\r\x1b\n]*)\x1b\[K", program.heard))
 
 
-def test_a_drain_on_a_terminal_shows_what_workers_are_at(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Tracked, folder.notes(range(4)))
-    program = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ON_TERMINAL, on_terminal=True)
+@on_each_home
+def test_a_drain_on_a_terminal_shows_what_workers_are_at(start: Start, home: Home, folder: Folder) -> None:
+    home.leave(Tracked, folder.notes(range(4)))
+    arguments = (JOBS, "--url", home.url, "--workers", 1, "--drain")
+    program = start(*arguments, environment=ON_TERMINAL, on_terminal=True)
     folder.permit(2)
     program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2")
     folder.permit(2)

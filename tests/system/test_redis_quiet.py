@@ -6,6 +6,8 @@ import asyncio
 import socket
 import time
 
+import pytest
+
 from shardq import Supervisor, connect
 from shardq.drivers.redis.storage import RedisStorage
 from tests.support.jobs import Record
@@ -15,7 +17,10 @@ from tests.support.redis_server import running_server
 WORKERS, WATCHED_S = 8, 3.0
 
 
-async def test_09_an_idle_family_does_not_poll() -> None:
+@pytest.mark.parametrize("progress", ["off", "on"])
+async def test_09_an_idle_family_does_not_poll(progress: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that shows how far the work is."""
+    monkeypatch.setenv("QUEUE_SUPERVISOR_PROGRESS", progress)
     server = running_server()
     url = f"{server.url}?prefix={segment_name()}_"
     async with Supervisor(Record, workers=WORKERS, url=url), await connect(url) as queue:

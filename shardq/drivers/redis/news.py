@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-ARRIVED, RENEW, DEADLINE, PROGRESS = "arrived", "renew", "deadline", "progress"
+ARRIVED, RENEW, DEADLINE, PROGRESS, WORK = "arrived", "renew", "deadline", "progress", "work"
 
 
 class News:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from shardq.drivers.redis.news import PROGRESS, News
+from shardq.drivers.redis.news import PROGRESS, WORK, News
 from shardq.model import Batch, cut_note, key_of
 
 #: Seconds between two words of one process.
@@ -53,6 +53,21 @@ class Teller:
             text = cut_note(note, _NOTE_BYTES).decode()
             record = key_of(batch.pipe), batch.sequence, done, total, text
             self._news.tell(PROGRESS, msgspec.msgpack.encode(record).hex())
+
+
+class WorkTeller:
+    """Tells the supervisor now and then that this worker takes batches."""
+
+    def __init__(self, news: News) -> None:
+        self._news = news
+        self._again_at = 0.0
+
+    def note(self) -> None:
+        """A batch was handed out."""
+        now = time.monotonic()
+        if now >= self._again_at:
+            self._again_at = now + EVERY_S
+            self._news.tell(WORK)
 
 
 class Told:

@@ -148,7 +148,7 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         """See `Storage.take`. A batch that takes longer than `terms.timeout_s` is not ended. Raises `FencedError`."""
         reply = await self.server.run_on(key, "take", {"key": key, "token": token, "terms": terms_told(terms)})
         batch = batch_said(decoded(reply[0]), reply[1:])
-        self.turning.begin_deadline(terms.timeout_s if batch.count else None)
+        self.turning.begin_batch(batch, terms)
         return batch
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:

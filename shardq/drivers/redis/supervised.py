@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 from shardq.drivers.redis.connections.replies import Moving
 from shardq.drivers.redis.families import serves
 from shardq.drivers.redis.lock import RedisLock
-from shardq.drivers.redis.news import ARRIVED, DEADLINE, PROGRESS, RENEW, News
-from shardq.drivers.redis.overview import overview_of
+from shardq.drivers.redis.news import ARRIVED, DEADLINE, PROGRESS, RENEW, WORK, News
+from shardq.drivers.redis.overview import at_work, overview_of
 from shardq.drivers.redis.plainly import plainly
-from shardq.drivers.redis.progress import Told
+from shardq.drivers.redis.progress import EVERY_S, Told
 from shardq.drivers.redis.servers.plain_bells import PlainBells
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
@@ -49,6 +49,8 @@ class SupervisedServer:
     this process had before it executed itself anew.
     """
 
+    look_s = 1.0
+
     def __init__(
         self,
         storage: RedisStorage,
@@ -72,7 +74,10 @@ class SupervisedServer:
         self._workers, self._renewals = dict(workers or {}), set[int]()
         """`_workers`: the number of each, by pid."""
         self._progress, self._only_progress = Told(), False
-        """How far the workers are, and whether nothing else was heard."""
+        """How far the workers are, and whether nothing was heard but such words."""
+        self._worked_at = self._asked_at = float("-inf")
+        """When a worker said that it takes batches, and the server what workers are at, monotonic."""
+        self._at_work: Sequence[AtWork] = ()
         self._due_us: int | None = None
         self._deadlines: dict[int, int] = {}
         self._condemned = set[int]()
@@ -99,8 +104,10 @@ class SupervisedServer:
         rang = {descriptor for descriptor, _ in self._bell.poll(0)} if self._bell else set[int]()
         self._only_progress = rang == {self.news.reader}
         for what, pid, more in self.news.heard():
-            self._only_progress = self._only_progress and what == PROGRESS
-            if what == PROGRESS and pid in self._workers:
+            self._only_progress = self._only_progress and what in {PROGRESS, WORK}
+            if what == WORK:
+                self._worked_at = time.monotonic()
+            elif what == PROGRESS and pid in self._workers:
                 self._progress.note(pid, more)
             elif what == ARRIVED:
                 self._workers[pid] = int(more)
@@ -123,11 +130,19 @@ class SupervisedServer:
         return self._asked(lambda: plainly(self.storage.is_quiet(deferred=self._deferred)), False)
 
     def idle(self) -> bool:
-        """Never: other families serve the storage too, so no worker of this one could ring for the next request."""
-        return False
+        """By the figures that were read last. A worker tells of batches no more often than each half second: one that
+        told just now may have taken another batch since, of which it does not tell.
+        """
+        return self._counts.queued == 0 and time.monotonic() - self._worked_at > 2 * EVERY_S
 
     def at_work(self) -> Sequence[AtWork]:
-        return ()
+        if self._counts.queued == 0:
+            return ()
+        now = time.monotonic()
+        if now - self._asked_at >= self.look_s:
+            self._asked_at = now
+            self._at_work = self._asked(self._own_work, ())
+        return self._at_work
 
     def promote(self) -> int | None:
         now = time.monotonic()
@@ -262,6 +277,12 @@ class SupervisedServer:
         if owners:
             plainly(self.storage.of_owner(*owners, excused=True))
             plainly(self.storage.of_owner(*owners, ending=Ending()))
+
+    def _own_work(self) -> Sequence[AtWork]:
+        """What the workers of this family are at."""
+        families = plainly(overview_of(self.storage)).families
+        here = [its for its in families if (its.host, its.supervisor_pid) == (self.family.host, os.getpid())]
+        return sorted((at_work(its) for family in here for its in family.workers), key=lambda its: its.number)
 
     def _unserved(self) -> list[str]:
         """The tubes that are not empty, where no family serves any of them."""

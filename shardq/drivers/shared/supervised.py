@@ -28,6 +28,8 @@ class SupervisedSegment:
     requests wait for their time.
     """
 
+    look_s = 0.0
+
     def __init__(
         self, storage: SharedStorage, handlers: Collection[str] = frozenset(), *, deferred: bool = False
     ) -> None:

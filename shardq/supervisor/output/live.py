@@ -24,6 +24,7 @@ class Live:
     def __init__(self, storage: Supervised, now_s: float) -> None:
         self._storage = storage
         self._progress = Progress(now_s, ends=False)
+        self._interval_s = max(self._progress.interval_s, storage.look_s)
         self._before = storage.counts()
         self._looked_s, self._shown = now_s, (0, 0)
         self.look_at: float | None = now_s
@@ -37,12 +38,12 @@ class Live:
         if not idle or state != self._shown:
             self._progress.show(now_s, *state, counts.buried - before.buried, self._storage.at_work())
         self._looked_s, self._shown = now_s, state
-        self.look_at = None if idle else now_s + self._progress.interval_s
+        self.look_at = None if idle else now_s + self._interval_s
 
     def on_bell(self, now_s: float) -> None:
         """The bell rang, maybe because a worker took a batch."""
         if self.look_at is None:
-            self.look_at = max(now_s, self._looked_s + self._progress.interval_s)
+            self.look_at = max(now_s, self._looked_s + self._interval_s)
 
     def clear(self) -> None:
         """Remove the line."""

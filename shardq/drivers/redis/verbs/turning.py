@@ -20,7 +20,7 @@ from shardq.drivers.redis.verbs.releasing import Releasing
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.strays import Strays
 from shardq.errors import StorageMoved
-from shardq.model import AllTerms, Hand, Terms, split_key
+from shardq.model import AllTerms, Batch, Hand, Terms, split_key
 from shardq.protocols import Served
 
 #: How long a worker takes threads of one partition while others have some.
@@ -60,6 +60,8 @@ class Turning:
         self.note_deadline: Callable[[float | None], None] | None = None
         """Told how long a batch that was handed out may take, and of its end (None), in a worker of a supervisor."""
         self._has_deadline = False
+        self.note_work: Callable[[], None] | None = None
+        """Told of each batch that was handed out, in a worker of a supervisor that shows how far the work is."""
         self._served_told: tuple[Served, Mapping[str, Terms], bytes] | None = None
 
     @property
@@ -209,15 +211,17 @@ class Turning:
                 continue
             assert found
             self._last = place
-            self._begin_batch(found, asked[1])
+            self._begin_hand(found, asked[1])
             if bound and found.token != bound.token and place != own:
                 await self.releasing.exchange(bound, found)
             return found
         return None
 
-    def _begin_batch(self, hand: Hand | None, terms: AllTerms) -> None:
-        its = terms.get(split_key(hand.key)[0]) if hand and hand.batch.count else None
-        self.begin_deadline(its.timeout_s if its else None)
+    def _begin_hand(self, hand: Hand | None, terms: AllTerms) -> None:
+        if hand:
+            self.begin_batch(hand.batch, terms.get(split_key(hand.key)[0]))
+        else:
+            self.begin_deadline(None)
 
     async def _at(
         self,
@@ -273,7 +277,7 @@ class Turning:
             if hand and found and found.token != hand.token:
                 self.strays.forget_claim(hand.key)
             if tells:
-                self._begin_batch(found, terms)
+                self._begin_hand(found, terms)
             if (sending and sending.goes_away) or told.get("away"):
                 await self.releasing.bring_on(partition, hand, found)
             if not told.get("schedules"):
@@ -287,6 +291,12 @@ class Turning:
             if found and found.leads_on_from(hand):
                 return look_said(told, found)
             hand, sending = found, None
+
+    def begin_batch(self, batch: Batch, terms: Terms | None) -> None:
+        """This is what was handed out; it may be empty."""
+        if batch.count and self.note_work:
+            self.note_work()
+        self.begin_deadline(terms.timeout_s if batch.count and terms else None)
 
     def begin_deadline(self, timeout_s: float | None) -> None:
         """A batch is in hand that may take so long; None: there is none with a limit."""
