@@ -54,6 +54,7 @@ async def test_15_after_fail_overs_to_a_replica_that_lags_nothing_comes_again_or
         await load.settle()
     tried("fail-overs to a replica that lags", times)
     tried("of these seen before it took over", load.looks)
+    tried("fail-overs beside them, of a master that was late", load.unplanned)
     tried("messages under them", load.confirmed)
     tried("of these lost", load.lost)
     tried("outputs lost under them", load.outputs_lost)
