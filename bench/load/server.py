@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ class Server:
         self.pid, self.port = process.pid, port
         self.url = f"redis://{HOST}:{port}"
         self.client: Redis = Redis(HOST, port)
+
+    def come_first(self) -> None:
+        """Let it run before other processes, where this user may: what it takes by the time of day is then its own."""
+        with suppress(PermissionError):
+            os.sched_setscheduler(self.pid, os.SCHED_FIFO, os.sched_param(1))
 
     @contextmanager
     def measured(self, requests: int) -> Iterator[dict[str, float]]:

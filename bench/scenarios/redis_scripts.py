@@ -48,6 +48,7 @@ def grave(size: Size, *, letters: int) -> Figures:
 
 def _of_scripts(work: Callable[[Server, int, int], AsyncIterator[None]], full: int, turns: int) -> Figures:
     with server() as its:
+        its.come_first()
         its.client.config_set("slowlog-log-slower-than", _NOTED_US)
         its.client.config_set("slowlog-max-len", 1_000_000)
         return uvloop.run(_figures(its, work(its, full, turns)))
@@ -55,21 +56,29 @@ def _of_scripts(work: Callable[[Server, int, int], AsyncIterator[None]], full: i
 
 async def _figures(its: Server, steps: AsyncIterator[None]) -> Figures:
     await anext(steps)
-    filling, before = _times_us(its), its.calls("evalsha", "eval")
+    filled, before = _last_noted(its), its.calls("evalsha", "eval")
     await anext(steps, None)
-    times_us = _times_us(its)
     thousandth = (its.calls("evalsha", "eval") - before) // 1000
+    noted = _noted_us(its)
+    times_us = sorted((took for number, took in noted if number > filled), reverse=True)
     return {
         "p999_ms": (times_us[thousandth] if thousandth < len(times_us) else _NOTED_US) / 1000,
-        "longest_ms": max([_NOTED_US, *times_us[:1], *filling[:1]]) / 1000,
+        "longest_ms": max([_NOTED_US, *(took for _, took in noted)]) / 1000,
     }
 
 
-def _times_us(its: Server) -> list[int]:
-    """Of the scripts since this was asked last that took long enough to be noted, the longest first."""
+def _last_noted(its: Server) -> int:
+    """The number of the last entry in the log. The log is read once, in the end: a server that wrote out and dropped
+    tens of thousands of entries before takes its time for that in the next script (33 ms were seen).
+    """
+    last: Any = its.client.slowlog_get(1)
+    return max((entry["id"] for entry in last), default=-1)
+
+
+def _noted_us(its: Server) -> list[tuple[int, int]]:
+    """The number of each script that took long enough to be noted, and how long it took."""
     slow: Any = its.client.slowlog_get(1_000_000)
-    its.client.slowlog_reset()
-    return sorted((entry["duration"] for entry in slow if entry["command"].startswith(b"EVAL")), reverse=True)
+    return [(entry["id"], entry["duration"]) for entry in slow if entry["command"].startswith(b"EVAL")]
 
 
 async def _tube(its: Server, messages: int, turns: int) -> AsyncIterator[None]:
@@ -134,7 +143,8 @@ SCENARIOS = (
             Contestant("a million dead letters, dropped", f"{__name__}:grave", {"letters": 1_000_000}),
         ),
         f"By the server's own log of what took {_NOTED_US} us or more, which is what is shown where nothing did. It "
-        "counts the time of day: on a machine with other work it is more. Filled is in calls of "
+        "counts the time of day, so the server has real-time priority where the user may give it that: elsewhere other "
+        "work on the machine makes it more. Filled is in calls of "
         f"{PER_CALL:,} for the tube, of {_AT_ONCE} for the threads, and of {_BROUGHT} letters as by a move.",
     ),
 )
