@@ -361,7 +361,7 @@ class Binding:
         if not stored:
             raise self._outbox.no_room(outputs)
         self._in_hand.note_acknowledged(batch.count)
-        if outputs:
+        if self._callers.wait:
             await tell_holders(self._storage, outputs)
         return Done() if by_pop or lets_run else self._led_to(hand, stay=stay)
 

@@ -21,6 +21,9 @@ from shardq.text.wording import counted
 if TYPE_CHECKING:
     from shardq.queue import Queue
 
+#: Without the function that a NamedTuple makes one with, which takes as long again: most batches emit into many tubes.
+_output = tuple.__new__
+
 
 class Outbox:
     """The outputs of one stay. `open` before the handler gets a batch, `close` or `forget` once its code has ended."""
@@ -139,11 +142,11 @@ class Outbox:
             self._check()
             if len(call.steps) > 1:
                 raise self._too_many(call.requests)
-            groups = dict(call.parts)
             if not self._outputs:
-                self._outputs = [Output(pipe, messages, time, absent) for pipe, messages in groups.items()]
+                self._outputs = [_output(Output, (*part, time, absent)) for part in call.parts]
                 return
             self._look_back()
+            groups = dict(call.parts)
             more = self._continued(groups, time, absent=absent)
             new = [Output(pipe, messages, time, absent) for pipe, messages in groups.items() if pipe not in more]
             count, nbytes = len(call.requests), sum(map(len, chain.from_iterable(groups.values())))
