@@ -276,7 +276,9 @@ class Binding:
                     self._callers.keep(wanted)
             handler._in_hand = self._in_hand
             self._outbox.open(batch)
-            returned = await self._returned(handler, requests, batch)
+            returned = self._returned(handler, requests, batch)
+            if returned is not None and isinstance(returned, Awaitable):
+                returned = await returned
             outputs = self._outbox.close()
             if self._callers.wait:
                 outputs = await self._answered(batch, returned, outputs)
@@ -297,19 +299,19 @@ class Binding:
             left = batch.count - self._in_hand.acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand.left, error)
 
-    async def _returned(self, handler: Handler[Any], requests: Sequence[Any], batch: Batch) -> Any:
-        """What the handler returns for the batch."""
+    def _returned(self, handler: Handler[Any], requests: Sequence[Any], batch: Batch) -> Any:
+        """What the handler returns for the batch, or what to await for that. Plain code has run by then."""
         context, code, function = self._context.copy(), self._code, handler.handle
         if is_there():
             span = processing(self._info.name, batch, has_heads=self._callers.has_heads)
             result = code.result(context, function, *requests, batch=batch)
-            return await (result if span is None else span.over(result, context, self._failures.shown))
+            return result if span is None else span.over(result, context, self._failures.shown)
         if self._info.suspends or code.interrupts:
-            return await code.result(context, function, *requests, batch=batch)
+            return code.result(context, function, *requests, batch=batch)
         returned = code.result_at_once(context, function, requests, batch)
         if returned is None or not isinstance(returned, Awaitable):
             return returned
-        return await code.result(context, lambda: returned, batch=batch)
+        return code.result(context, lambda: returned, batch=batch)
 
     async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
         """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last
