@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
-from shardq.handling.isolation import plainly
+from shardq.handling.isolation import plainly, plainly_with
 from shardq.handling.newcomers import announce
 from shardq.handling.route_by import RouteBy
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, check_progress, handler_name
@@ -228,7 +228,7 @@ async def call(function: Any, *arguments: Any, batch: Any = True) -> Any:
 def called(function: Any, arguments: Sequence[Any], batch: Any) -> Any:
     """What a plain method returns that works for this batch, in a context that is for this call alone."""
     handling.set(batch)
-    return plainly(function, *arguments)
+    return plainly_with(function, arguments)
 
 
 def drive(awaitable: Awaitable[Any]) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import _enter_task, _get_running_loop, _leave_task, _set_running_loop, current_task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -18,6 +18,11 @@ _Result = TypeVar("_Result")
 
 def plainly(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Call a function as code without an event loop is called: it finds no running loop, and may run its own."""
+    return plainly_with(function, arguments)
+
+
+def plainly_with(function: Callable[..., _Result], arguments: Iterable[Any]) -> _Result:
+    """As `plainly`. Arguments that are there already, as the requests of a batch, are not packed once more."""
     loop = _get_running_loop()
     if loop is None:
         return function(*arguments)
