@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from shardq.cli.render import columns
 from shardq.model import HandlerView, Times
 
 HANDLER_TITLES = ("handler", "in/s", "out/s", "waited p50 p95 p99", "worked p50 p95 p99", "done", "failed", "dead")
+
+
+def handlers_text(handlers: Iterable[HandlerView]) -> str:
+    """Handlers in a table below another one. Empty: there are none."""
+    rows = [handler_row(its) for its in handlers]
+    return f"\n{columns(HANDLER_TITLES, rows)}" if rows else ""
 
 
 def handler_row(view: HandlerView) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def _looking(verbs: Verbs) -> None:
         "--sample",
         type=seconds,
         metavar="SECONDS",
-        help="measure rates so long; 0: none (default: those of the last seconds; of a server: 1)",
+        help="measure rates so long; 0: none (default: those of the last seconds)",
     )
     _top(verbs)
     text = "tubes that are not empty: length, age of the oldest, bound worker"

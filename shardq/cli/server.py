@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from shardq.cli.handlers import handlers_text
 from shardq.cli.opened import PATIENCE_S, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.cli.standing import standing_lines
-from shardq.cli.status import Rates, speed
+from shardq.cli.status import Rates, figures, speed
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
@@ -21,13 +21,11 @@ from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.shared.contents import in_words
 from shardq.errors import StorageInUse
-from shardq.model import KEPT_PIPE
+from shardq.model import KEPT_PIPE, HandlerView
 from shardq.text.wording import counted, how_far
 
 #: Seconds after which a command gives up a server that says nothing. It may have to read a large storage first.
 _SILENT_S = 10.0
-#: For how long rates are measured where nothing else is said.
-_SAMPLE_S = 1.0
 
 _FAMILY_TITLES = ("host", "supervisor", "workers", "state", "heard", "for")
 _WORKER_TITLES = ("host", "supervisor", "worker", "thread", "batch", "for", "progress")
@@ -57,14 +55,16 @@ def observed(url: str) -> Iterator[RedisObserver]:
 
 def status(options: argparse.Namespace) -> None:
     """Print the storage as a whole."""
-    view, rates = run(_figures(options))
+    with observed(options.url) as observer:
+        view, rates, handlers = run(figures(observer, options.sample))
+    assert isinstance(view, Overview)
     if options.json:
-        print(as_json(view.as_dict() | {"rates": rates}))
+        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
     else:
-        print(status_text(options.url, view, rates), end="")
+        print(status_text(options.url, view, rates, handlers), end="")
 
 
-def status_text(url: str, view: Overview, rates: Rates) -> str:
+def status_text(url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView]) -> str:
     """A storage on a server in lines of text."""
     served = f"{counted(len(view.families), 'family', 'families')}, {counted(len(view.workers), 'worker')}"
     lines = [
@@ -81,7 +81,7 @@ def status_text(url: str, view: Overview, rates: Rates) -> str:
     lines.append(f"messages: {size(view.used_bytes)}")
     families = columns(_FAMILY_TITLES, list(map(_row, view.families)), none="no family serves it")
     workers = columns(_WORKER_TITLES, list(_workers(view.families))) if view.workers else ""
-    return "\n".join(lines) + f"\n{families}{workers}"
+    return "\n".join(lines) + f"\n{families}{workers}{handlers_text(handlers)}"
 
 
 def _row(family: FamilyView) -> tuple[str, ...]:
@@ -119,23 +119,6 @@ def destroy(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> None:
     """Print what is wrong with the storage. Raises `StorageDamaged` where something is."""
     tell_wrongs(run(_wrongs(options)), without_secrets(options.url), json=options.json)
-
-
-async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates]:
-    with observed(options.url) as observer:
-        return await _measured(observer, _SAMPLE_S if options.sample is None else options.sample)
-
-
-async def _measured(observer: RedisObserver, sample_s: float) -> tuple[Overview, Rates]:
-    before = await observer.overview()
-    if not sample_s:
-        return before, None
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    await asyncio.sleep(sample_s)
-    after, elapsed = await observer.overview(), loop.time() - started
-    accepted, handled = after.accepted - before.accepted, after.handled - before.handled
-    return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
 
 
 def _storage(url: str) -> RedisStorage:

@@ -8,15 +8,16 @@ import time
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 
-from shardq.cli.handlers import HANDLER_TITLES, handler_row
+from shardq.cli.handlers import handlers_text
 from shardq.cli.opened import observed_segment, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, went
 from shardq.cli.standing import standing_lines
 from shardq.connect import is_redis
 from shardq.drivers.shared.engine import engine_name
-from shardq.drivers.shared.observing import Overview, SharedObserver, WorkerView
+from shardq.drivers.shared.observing import Overview, WorkerView
 from shardq.model import HandlerView
+from shardq.protocols import Observer, Overviewed
 from shardq.text.wording import counted, how_far
 
 #: Requests in a second: `accepted` and `handled`. None: they were not measured.
@@ -57,8 +58,7 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
         lines.append(f"guard:    {view.guard}: no other process can change the segment")
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
     workers = columns(titles, [_row(worker) for worker in view.workers], none="no workers")
-    rows = [handler_row(its) for its in handlers]
-    return "\n".join(lines) + f"\n{workers}" + (f"\n{columns(HANDLER_TITLES, rows)}" if rows else "")
+    return "\n".join(lines) + f"\n{workers}{handlers_text(handlers)}"
 
 
 def speed(rates: Rates) -> str:
@@ -87,15 +87,16 @@ def _row(worker: WorkerView) -> tuple[str, ...]:
 
 def _status(options: argparse.Namespace) -> None:
     with observed_segment(options.url) as observer:
-        view, rates, handlers = run(_figures(observer, options.sample))
+        view, rates, handlers = run(figures(observer, options.sample))
+    assert isinstance(view, Overview)
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers, "core": engine_name()}))
     else:
         print(segment_text(options.url, view, rates, handlers), end="")
 
 
-async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Overview, Rates, list[HandlerView]]:
-    """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
+async def figures(observer: Observer, sample_s: float | None) -> tuple[Overviewed, Rates, list[HandlerView]]:
+    """The storage as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
     before, handlers = await observer.overview(), await observer.handlers()
     if sample_s is None:
         return before, rates_of(handlers), handlers
@@ -103,9 +104,9 @@ async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Ov
         return before, None, handlers
     started = time.monotonic()
     await asyncio.sleep(sample_s)
-    after, elapsed = await observer.overview(), time.monotonic() - started
+    after, elapsed, former = (await observer.overview()).counts, time.monotonic() - started, before.counts
     rates = {
-        "accepted": (after.accepted - before.accepted) / elapsed,
-        "handled": (after.handled - before.handled) / elapsed,
+        "accepted": (after.accepted - former.accepted) / elapsed,
+        "handled": (after.handled - former.handled) / elapsed,
     }
     return before, rates, handlers

@@ -56,14 +56,14 @@ def _shown(options: argparse.Namespace, screen: Screen, sample: Sample) -> bool:
 def _text(url: str, sample: Sample) -> str:
     if sample.overview is None:
         return f"{without_secrets(url)}: {_why(sample.gone)}\n"
+    handlers = [_of_span(its.counted, its) for its in sample.handlers if its.counted]
     if is_redis(url):
         from shardq.cli.server import status_text
         from shardq.drivers.redis.overview import Overview as OnServer
 
         assert isinstance(sample.overview, OnServer)
-        return status_text(url, sample.overview, _rates(sample))
+        return status_text(url, sample.overview, _rates(sample), handlers)
     assert isinstance(sample.overview, Overview)
-    handlers = [_of_span(its.counted, its) for its in sample.handlers if its.counted]
     return segment_text(url, sample.overview, _rates(sample), handlers)
 
 
@@ -84,9 +84,10 @@ def _as_values(sample: Sample) -> Mapping[str, Any]:
     values |= {"lag_s": sample.tubes.all.lag_s, "flow": sample.flow}
     if sample.overview is not None:
         values |= {**sample.overview.as_dict(), "rates": _rates(sample)}
-    if isinstance(sample.overview, Overview):
-        values |= {"handlers": [its.counted for its in sample.handlers if its.counted], "core": engine_name()}
+        values["handlers"] = [its.counted for its in sample.handlers if its.counted]
         values["flows"] = [{"handler": its.handler} | asdict(its.flow) for its in sample.handlers if its.flow]
+    if isinstance(sample.overview, Overview):
+        values["core"] = engine_name()
     return values
 
 

@@ -1,7 +1,4 @@
-"""All metrics there are: names, kinds, labels, meanings, and where their values come from.
-
-A storage on a server counts nothing by handler. What it counts in all is under `other`, so that sums are right.
-"""
+"""All metrics there are: names, kinds, labels, meanings, and where their values come from."""
 
 from __future__ import annotations
 
@@ -48,14 +45,12 @@ class Family:
     """What a look at a storage says of it. Nothing where the storage cannot tell."""
 
 
-def _handlers(value: Callable[[HandlerView], float], figure: str = "") -> Callable[[Look], Iterator[Point]]:
-    """A value of each handler; where the storage does not count by handler, the `figure` of all."""
+def _handlers(value: Callable[[HandlerView], float]) -> Callable[[Look], Iterator[Point]]:
+    """A value of each handler."""
 
     def read(look: Look) -> Iterator[Point]:
         for view in look.handlers:
             yield Point((view.handler,), value(view))
-        if figure and _is_server(look):
-            yield Point((OTHER,), look.figures[figure])
 
     return read
 
@@ -64,10 +59,6 @@ def _done(look: Look) -> Iterator[Point]:
     for view in look.handlers:
         for outcome, count in (("done", view.done), ("dead", view.dead), ("cancelled", view.cancelled)):
             yield Point((view.handler, outcome), count)
-    if _is_server(look):
-        # It does not tell cancelled requests from those that were handled.
-        yield Point((OTHER, "done"), look.figures["handled"] - look.figures["buried"])
-        yield Point((OTHER, "dead"), look.figures["buried"])
 
 
 def _failed(look: Look) -> Iterator[Point]:
@@ -179,7 +170,7 @@ FAMILIES: tuple[Family, ...] = (
         "counter",
         _BY_HANDLER,
         "Requests that came into their tubes.",
-        _handlers(lambda view: view.accepted, "accepted"),
+        _handlers(lambda view: view.accepted),
     ),
     Family(
         "shardq_requests_done_total",

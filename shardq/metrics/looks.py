@@ -34,7 +34,7 @@ class Look:
     crew: Sequence[CrewMember] = ()
     """Its workers."""
     handlers: Sequence[HandlerView] = ()
-    """What was counted of each. Empty where the storage does not count by handler."""
+    """What was counted of each."""
     waiting: Mapping[str, Queued] = field(default_factory=dict)
     """By label. Empty before the first round has ended."""
     letters: Mapping[str, int] = field(default_factory=dict)

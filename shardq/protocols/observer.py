@@ -111,7 +111,8 @@ class Observer(Readable, Protocol):
     O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`, its `crew` are the workers
         with what each has in hand. It says how the storage stands, and where its content goes.
     O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
-        loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
+        loses those of one batch at most. [Redis: workers say about once a second what they did, and when they have
+        nothing to do. What a worker did not say is lost with it, and what a server lost is counted no more.]
     O8. `facts` has what is known of one pipe: its requests and those of its thread are of one instant. Of a pipe that
         is not there, too, it says how the storage stands and who works for it. What the storage cannot know is None,
         and the reasons that cannot be seen for that are in `unknown`. [Memory: the storage itself is asked.]

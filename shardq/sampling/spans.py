@@ -34,7 +34,7 @@ class Flow:
     buried_per_s: float
     """Requests that became dead letters."""
     failed_per_s: float | None
-    """Attempts that failed. None: the storage does not count them."""
+    """Attempts that failed. None: nothing was counted of any handler."""
     wait: Times
     """For how long the oldest request of a batch had waited, once for each batch of this span."""
     work: Times
@@ -51,9 +51,9 @@ class HandlerSample:
     workers: int
     """How many have a batch of it in hand."""
     counted: HandlerView | None
-    """What was counted since the storage was made. None: nothing, or the storage does not count by handlers."""
+    """What was counted since the storage was made. None: nothing."""
     flow: Flow | None
-    """What went through since the look before. None: the storage does not count, or there is no such look."""
+    """What went through since the look before. None: nothing was counted, or there is no such look."""
 
 
 def is_continued(before: Look, after: Look) -> bool:

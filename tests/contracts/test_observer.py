@@ -263,18 +263,6 @@ async def test_O5_nothing_is_left_out_where_nothing_changes(storage: Storage, lo
     await lock.release(KEY)
 
 
-@pytest.mark.requires("lifelong_claims")
-async def test_O7_what_was_counted_of_a_handler_is_seen(storage: Storage, lock: Lock, observer: Observer) -> None:
-    await something_of_everything(storage, lock)
-
-    [view] = [view for view in await observer.handlers() if view.handler == "app.jobs/Resize"]
-
-    assert (view.dead, view.cancelled) == (1, 1)
-    assert view.accepted >= 7
-    assert view.wait.count >= view.batches > 0
-    await lock.release(KEY)
-
-
 async def test_O6_the_overview_counts_as_the_backlog_does(storage: Storage, lock: Lock, observer: Observer) -> None:
     await something_of_everything(storage, lock)
 

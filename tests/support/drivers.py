@@ -151,7 +151,7 @@ def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[Non
 
 def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: str = "") -> Backend:
     from shardq.drivers.redis.check import wrongs
-    from tests.support.redis_server import MINIMAL, running_server
+    from tests.support.redis_server import MINIMAL, miscounted, running_server
 
     address = f"{url or f'redis+unix://{MINIMAL}:any@{running_server().socket}'} {segment_name()}_"
     backend = attach_redis(address, capacity_bytes and capacity_bytes * (partitions or 1), partitions)
@@ -167,7 +167,7 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
 
     async def discard() -> None:
         busy.remove(is_busy)
-        found = await wrongs(server)
+        found = await wrongs(server) + await miscounted(server)
         await server.destroy()
         await backend.discard()
         assert not found, "\n".join(found)

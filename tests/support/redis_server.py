@@ -13,14 +13,19 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.check import pairs_of, wrongs
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import PlainWire, packed
+from shardq.drivers.redis.servers.layout import slot_of
+from shardq.drivers.redis.tallies import OTHER, sums_of
+from shardq.drivers.redis.verbs.hands import decoded
+from shardq.model import split_key
 from tests.support.leaks import RUN_MARK
 from tests.support.tasks import LIMIT_S
 
@@ -132,6 +137,29 @@ def minimal_rights() -> tuple[str, ...]:
     text = (Path(__file__).parents[2] / "docs" / "howto" / "redis.md").read_text()
     rule = text.partition("ACL SETUSER ")[2].partition("```")[0]
     return tuple(word for word in rule.split() if word.startswith("+"))
+
+
+async def miscounted(server: Any) -> list[str]:
+    """The handlers of which more requests left, by their counts, than came and are not queued: a sentence for each.
+    What workers did not say yet may be lacking. It is asked of storages that were counted since they were made.
+    """
+    layout, queued, sums = await server.layout(), Counter[str](), Counter[tuple[str, str]]()
+    for partition, reply in enumerate(await server.run_everywhere("tallies", {})):
+        sums.update({(name, what): by for name, its in sums_of(reply).items() for what, by in its.items()})
+        [state, threads] = [
+            await server.ask(command, layout.key(partition, name), slot=slot_of(partition))
+            for command, name in ((b"GET", "STATE"), (b"HGETALL", "THREADS"))
+        ]
+        if "gate" in decoded(state or b"\x80"):
+            return []  # a move drops what another storage has, and counts nothing
+        for key, its in pairs_of(threads).items():
+            queued[split_key(key.decode())[0]] += decoded(its)["queued"]
+    left = {name: sums[name, "accepted"] - sum(sums[name, what] for what in "dxc") for name, _ in sums}
+    return [
+        f"{name} has {queued[name]} queued, and counts say {number}"
+        for name, number in left.items()
+        if OTHER not in left and number < queued[name]
+    ]
 
 
 async def removed_when_right(storage: Any) -> None:

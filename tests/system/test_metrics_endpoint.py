@@ -96,8 +96,14 @@ def test_a_family_on_a_server_is_read_too(start: Start, url: str, folder: Folder
         found = scraped(port)
         assert found["shardq_oldest_request_age_seconds", GATED] > 0
         assert ("shardq_queued_requests", "other") not in found
+        assert found["shardq_requests_accepted_total", GATED] == 4
         folder.permit(4)
         folder.until("done", *range(4))
+        done = "shardq_requests_done_total", GATED, "done"
+        until(lambda: scraped(port).get(done) == 4, "the worker, which has nothing to do, says what it did")
+        found = scraped(port)
+        assert found["shardq_queue_wait_seconds_count", GATED] == found["shardq_batches_total", GATED] > 0
+        assert found["shardq_requests_accepted_total", GATED] == 4
     assert program.stop() == Exit.OK
 
 

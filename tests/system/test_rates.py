@@ -15,7 +15,7 @@ from shardq.cli import OK, main
 from shardq.drivers import SharedStorage
 from shardq.drivers.redis.observing import RedisObserver
 from shardq.drivers.shared.observing import SharedObserver
-from shardq.model import key_of
+from shardq.model import Hand, key_of
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
@@ -34,7 +34,7 @@ async def come_and_go(url: str) -> None:
         token = await storage.claim(key_of(PIPE))
         batch = await hands.take(storage, [PIPE], WENT, token)
         assert batch.count == WENT
-        await hands.pop(storage, PIPE, batch.through, token)
+        assert await storage.pop(Hand(key_of(PIPE), token, batch), WENT)
         assert await storage.unclaim(key_of(PIPE), token)
 
 
@@ -67,6 +67,7 @@ def test_what_is_measured_is_what_came_and_what_went_meanwhile(
     assert WENT / longest_s <= rates["handled"] <= WENT / SAMPLE_S
 
 
+@on_each_home
 def test_without_measuring_they_are_those_of_the_last_seconds(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     began_s = time.monotonic()
     asyncio.run(come_and_go(url))

@@ -18,6 +18,7 @@ from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.servers.layout import NAMES
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.tallies import handlers_of
 from shardq.drivers.redis.tubes import tubes_of
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.records import batch_of, bodies_of
@@ -100,6 +101,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await overview_of(storage)
     await facts_of(storage, PIPE)
     await tubes_of(storage, None, 9)
+    await handlers_of(storage.server)
     [often, *_] = await storage.scheduled()
     await storage.deferrals.skip(often)
     await storage.append([(PIPE, [b"late", b"later", b"latest"])], when=When(after_us=10**12))
@@ -136,6 +138,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.server.run("arrived", 0, {"target": 0, "through": 0})
     assert await storage.server.run("room", 0, {"nbytes": 1, "most": 1 << 40})
     await storage.server.run("leave", 0, {"sleeper": name})
+    await storage.server.run("full", 0, {"handler": "app.jobs/Resize", "how": "raised"})
     gate = decoded(await storage.server.run("stand", 0, {}))["gate"]
     await storage.server.run("follow", 0, {"gate": gate | {"number": gate["number"] + 1}})
 
@@ -221,7 +224,7 @@ async def test_08_drained_threads_leave_nothing(storage: RedisStorage) -> None:
 
     layout = await storage.server.layout()
     left = [name for name in NAMES if await storage.server.ask(b"EXISTS", layout.key(0, name))]
-    assert left == ["STATE", "CALLS", "FAMILIES", "GONE"]
+    assert left == ["STATE", "CALLS", "FAMILIES", "GONE", "TALLIES", "CAME"]
 
 
 #: What an operator does to the keys by hand.

@@ -43,6 +43,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.results`: results that are kept for tickets
 * `verbs.outputs`: what handlers send on
 * `verbs.releasing`: claims that a process gives up
+* `verbs.tallying`: what a worker counts of its batches, and says with its turns
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters
 * `verbs.listing`: listings over all partitions, page by page
@@ -55,6 +56,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `overview`: a storage at one moment, for operators
 * `facts`: what is known of one pipe
 * `tubes`: how its tubes are, for operators
+* `tallies`: what was counted of its handlers, for operators
 * `observing`: looking without taking part
 * `news`: what workers tell their supervisor
 * `progress`: how far batches have come

@@ -52,9 +52,9 @@ class _Partition:
         words += [(b"HGETALL", layout.key(partition, name)) for name in _HASHES]
         words += [(b"ZRANGE", layout.key(partition, name), b"0", b"-1", b"WITHSCORES") for name in _SETS]
         state, *rest = await server.at_once(partition, *words)
-        hashes = {name: _pairs(said) for name, said in zip(_HASHES, rest, strict=False)}
+        hashes = {name: pairs_of(said) for name, said in zip(_HASHES, rest, strict=False)}
         sets = {
-            name: {member: float(score) for member, score in _pairs(said).items()}
+            name: {member: float(score) for member, score in pairs_of(said).items()}
             for name, said in zip(_SETS, rest[len(_HASHES) :], strict=True)
         }
         return cls(decoded(state) if state else {}, hashes, sets)
@@ -239,7 +239,7 @@ def _some(items: set[Any]) -> str:
     return f"{len(items)}, as {sorted(items)[:3]}"
 
 
-def _pairs(said: Any) -> dict[bytes, bytes]:
+def pairs_of(said: Any) -> dict[bytes, bytes]:
     """A hash, or a sorted set with scores, in both protocols."""
     if isinstance(said, dict):
         return said

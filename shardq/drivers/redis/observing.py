@@ -7,6 +7,7 @@ from typing import Any
 from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.tallies import handlers_of
 from shardq.drivers.redis.tubes import tubes_of
 from shardq.model import (
     MOST_ACTIONS,
@@ -44,8 +45,7 @@ class RedisObserver:
         return await facts_of(self._storage, pipe)
 
     async def handlers(self) -> list[HandlerView]:
-        """Nothing: a server does not count by handlers."""
-        return []
+        return await handlers_of(self._storage.server)
 
     async def length(self, pipe: str) -> int:
         return await self._storage.length(pipe)

@@ -108,7 +108,10 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
     ) -> int | None:
-        return await self._appending.append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
+        taken = await self._appending.append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
+        if taken is None and (follow_up or self.settings.when_full == "raise"):
+            await self._appending.found_full(parts, "raised")
+        return taken
 
     def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
         return 0
@@ -149,6 +152,7 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         reply = await self.server.run_on(key, "take", {"key": key, "token": token, "terms": terms_told(terms)})
         batch = batch_said(decoded(reply[0]), reply[1:])
         self.turning.begin_batch(batch, terms)
+        self.turning.tallying.begin(key, batch)
         return batch
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
@@ -166,6 +170,7 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
                 await self._forwarding.bring_on((await self.server.layout()).partition_of(hand.key))
         else:
             await self.server.run_on(hand.key, "pop", arguments)
+        self.turning.tallying.acknowledge(hand.key, hand.batch, count)
         if count == hand.batch.count:
             self.turning.begin_deadline(None)
         return True
@@ -194,17 +199,23 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         return await self.turning.rest(hand, served, terms, timeout_s, self.settings.safety_net, stay=stay)
 
     async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
-        arguments = {"key": hand.key, "token": hand.token} | leaving(hand.batch, hand.batch.count)
+        arguments: dict[str, Any] = {"key": hand.key, "token": hand.token, "reason": reason}
+        arguments |= leaving(hand.batch, hand.batch.count)
+        self.turning.tallying.end(hand.key)
         attempts, first_us, last_us = decoded(await self.server.run_on(hand.key, "fail", arguments, once=True))
         return Failed(attempts, first_us, last_us, None)
 
     async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
-        arguments = {"key": hand.key, "token": hand.token, "at_most": at_most}
-        arguments |= leaving(hand.batch, hand.batch.count)
+        arguments: dict[str, Any] = {"key": hand.key, "token": hand.token, "at_most": at_most}
+        arguments |= leaving(hand.batch, hand.batch.count) | ({} if reason is None else {"reason": reason})
+        self.turning.tallying.end(hand.key)
         await self.server.run_on(hand.key, "fail", arguments, once=True)
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None) -> bool:
-        return await self._letters.bury(hand, sequence, grave, letter)
+        buried = await self._letters.bury(hand, sequence, grave, letter, reason)
+        if buried:
+            self.turning.tallying.bury(hand.key, hand.batch, sequence)
+        return buried
 
     async def graves(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         return await self._letters.graves(after, limit)
@@ -251,6 +262,7 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
 
     async def close(self) -> None:
         self._keeping.end()
+        await self.turning.tallying.say()
         await self.turning.presence.end()
         self.server.close()
 
@@ -273,6 +285,8 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         self.turning.begin_deadline(None)
         self.turning.strays.forget_claim(key)
         self._keeping.forget(key)
+        self.turning.tallying.end(key)
+        await self.turning.tallying.say()
         arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)}
         return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
 

@@ -1,6 +1,6 @@
 -- Messages into tubes: `Storage.append` and `append_when_room` without a time.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base takes_room records sleepers threads equal tubes absent room taking calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base takes_room records sleepers tallies threads equal tubes absent room taking calls
 -- args: pipes, most (bytes there may be), absent (by pipe), sleeper (told of room where there is none), woken, producer, call
 -- ARGV from 2 on: bodies, each of the pipe at the same place; several may be of one pipe.
 -- Returns how many were taken, -1 where there is no room, -2 where it has to be called again: the index of equal messages

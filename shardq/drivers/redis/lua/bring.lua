@@ -1,6 +1,6 @@
 -- A step of a move: messages of another storage come, and it is noted that they are here: `Movable.store`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS RESULTS SLEEPERS SLEEPS
--- needs: base takes_room records sleepers threads equal tubes room pending letters
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS RESULTS SLEEPERS SLEEPS TALLIES CAME
+-- needs: base takes_room records sleepers tallies threads equal tubes room pending letters
 -- args: move, number (of the first message among all that move), count, place, pipe, most (bytes there may be), grave,
 --   due_us, schedule, state (of the tube), partition, partitions, letter (number of the last one that came into any of
 --   them), known (how many messages of the move were said to be here)

@@ -1,8 +1,8 @@
 -- A letter takes the place of a message: `Storage.bury`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS RESULTS SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees records sleepers threads equal tubes room letters calls
--- args: key, token, name, sequence, grave, most_letters, capacity, most_bytes (of a grave), partition, partitions, producer,
---   call
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS RESULTS SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room letters calls
+-- args: key, token, name, sequence, grave, most_letters, capacity, most_bytes (of a grave), partition, partitions,
+--   reason (why the attempt failed; nil: it did not), producer, call
 -- ARGV[2]: the letter. Returns whether it is there (1), there is no room (-1), or it has to be called again (-2): there are
 -- more to drop than a short script can; and how many older letters went.
 local its = held(args.key, args.token)
@@ -39,6 +39,10 @@ if not has_room then
     return {-2, evicted}
 end
 drop_below(args.key, its, args.name, head.number + 1)
+tally_some(DEAD, handler_of(args.key), 1)
+if args.reason then
+    tally_some(REASONS[args.reason], handler_of(args.key), 1)
+end
 add_letter(args.grave, letter, args)
 count('buried', 1)
 tell_of_room()

@@ -1,6 +1,6 @@
 -- Claim a thread: `Storage.claim`.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees sleepers threads calls
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base frees sleepers tallies threads calls
 -- args: key, lease_us, owner, producer, call
 -- Returns a token, 0 where the thread is claimed.
 local done = done_before()

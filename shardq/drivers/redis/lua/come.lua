@@ -1,6 +1,6 @@
 -- Messages of schedules come into their tubes, each once for each time.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
--- needs: base frees records sleepers threads equal tubes room pending
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room pending
 -- args: times, a list of: number of the entry, the due time at which it comes, the next one (false: never again); most
 -- A time that finds no room waits in STARVED until messages leave.
 if state.leaving or state.arriving then

@@ -1,6 +1,6 @@
 -- Messages that come into their tubes at a time: `Storage.append` with an instant, once.
--- keys: STATE DUE AGAIN TIMERS OWNERS WAITING WAITS THREADS CHUNKS EQUAL LIVE READY STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base takes_room records sleepers threads equal tubes absent room taking pending calls
+-- keys: STATE DUE AGAIN TIMERS OWNERS WAITING WAITS THREADS CHUNKS EQUAL LIVE READY STARVED SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base takes_room records sleepers tallies threads equal tubes absent room taking pending calls
 -- args: pipes, due_us, most, absent (by pipe), sleeper, woken, producer, call
 -- ARGV from 2 on: bodies. Returns what `append.lua` does.
 local done = done_before()

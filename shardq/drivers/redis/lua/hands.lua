@@ -1,6 +1,6 @@
 -- Some of the threads on which there is a claim: `Movable.in_hand`.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS
--- needs: base frees sleepers threads
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS TALLIES CAME
+-- needs: base frees sleepers tallies threads
 local found = {}
 end_what_is_over()
 commit()

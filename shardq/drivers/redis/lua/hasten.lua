@@ -1,6 +1,6 @@
 -- A message that waits comes into its tube now: `Deferrals.run`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees records sleepers threads equal tubes room pending calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room pending calls
 -- args: number, due_us, place, producer, call
 -- Returns 1; 0: it waits no more; -1: nothing comes into a tube while the content of another storage does.
 local done = done_before()

@@ -1,6 +1,6 @@
 -- What was on its way from another partition comes, each entry once and in their order.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CURSORS
--- needs: base takes_room records sleepers threads equal tubes absent room pending outbox
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CURSORS TALLIES CAME
+-- needs: base takes_room records sleepers tallies threads equal tubes absent room pending outbox
 -- args: source (a partition), numbers (of the entries), most (bytes beyond which there is no room for new messages)
 -- ARGV from 2 on: entries. CURSORS has, by the source, the number of the last that came.
 -- Returns that; whether it has to be called again: the index of equal messages of a tube is not complete yet; and whether

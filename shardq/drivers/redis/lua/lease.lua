@@ -1,6 +1,6 @@
 -- Let claims live on: `Lock.renew`, `Lock.ttl`.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS
--- needs: base frees sleepers threads
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS TALLIES CAME
+-- needs: base frees sleepers tallies threads
 -- args: claims, a list of: key, token, lease in microseconds from now (false: as it is)
 -- Returns for each whether the token is its current one.
 local found = {}

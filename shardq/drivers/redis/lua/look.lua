@@ -1,6 +1,6 @@
 -- The thread that is next: `Storage.wait`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
--- needs: base frees records sleepers threads equal tubes room pending ready
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room pending ready
 -- args: served (false: all), bound, sleeper, woken, net_us, peek (the thread is not returned yet: it keeps its turn),
 --   expected (the turn that a look saw; another look may have returned that thread since), fresh (a thread that was
 --   returned within ROUND_US is none: one of another partition may be before it)

@@ -1,6 +1,6 @@
 -- What a supervisor says of the claims of its workers, or a worker of its own.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS FAMILIES GONE
--- needs: base frees sleepers threads families
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS FAMILIES GONE TALLIES CAME
+-- needs: base frees sleepers tallies threads families
 -- args: owners; one of: lease_us (their claims live on), excused (their end is planned), ending (they are dead: how they
 --   ended), kept (the owner knows of the claims with these tokens only: it releases the others); family (what it says of
 --   itself: see shared/families.lua)

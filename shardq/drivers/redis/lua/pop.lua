@@ -1,7 +1,7 @@
 -- Messages leave, and what was sent on comes: `Storage.pop`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD TALLIES CAME
 -- keys with outputs: GRAVES LETTERS RESULTS
--- needs: base records sleepers threads equal tubes absent room pending outbox letters results without_outputs calls
+-- needs: base records sleepers tallies threads equal tubes absent room pending outbox letters results without_outputs calls
 -- args: key, token, name (of the tube), through (messages below that number leave; nil: none), from (the first of the
 --   batch), outputs, producer, call
 -- ARGV from 2 on: bodies of the outputs. Returns 1, or why the outputs cannot be stored: see `shared/outputs.lua`.

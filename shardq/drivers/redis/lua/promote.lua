@@ -1,6 +1,6 @@
 -- What is due once comes into its tube: `Storage.promote`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
--- needs: base frees records sleepers threads equal tubes room pending
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room pending
 -- args: sleeper (lies down), events (what it waits for)
 -- Returns when the next is due (false: nothing waits), the time, and of up to 64 schedules that are due: number of the
 -- entry, due time, schedule. Then whether something is on its way to other partitions.

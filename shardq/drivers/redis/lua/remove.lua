@@ -1,6 +1,6 @@
 -- Equal messages leave a tube: `Storage.remove`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees records sleepers threads equal tubes room calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base frees records sleepers tallies threads equal tubes room calls
 -- args: key, name, from (a number; nil: from the head), below (nil: the end), producer, call
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
 local done = done_before()
@@ -87,6 +87,7 @@ if removed > 0 then
         tube.first, tube.head, tube.full, go_on = tube.last + 1, tube.next, nil, 0
     end
     left(args.key, its, removed, nbytes)
+    tally_some(CANCELLED, handler_of(args.key), removed)
     tell_of_room()
 end
 note_call({removed, go_on, below})

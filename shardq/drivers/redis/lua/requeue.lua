@@ -1,6 +1,6 @@
 -- A letter leaves its grave, and a message comes into a tube: `Storage.requeue`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS RESULTS SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
--- needs: base takes_room records sleepers threads equal tubes room outbox letters calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS RESULTS SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD TALLIES CAME
+-- needs: base takes_room records sleepers tallies threads equal tubes room outbox letters calls
 -- args: grave, sequence, pipe, front, target (the partition of the pipe, where it is another one), most, producer, call
 -- ARGV[2]: body with the message. Returns 1; 0 without room, -1 where the letter is gone.
 local done = done_before()

@@ -1,6 +1,6 @@
 -- A batch of a thread, to handle: `Storage.take`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS
--- needs: base frees records sleepers threads tubes batches
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS TALLIES CAME
+-- needs: base frees records sleepers tallies threads tubes batches
 -- args: key, token, terms
 local its = held(args.key, args.token)
 if not its then

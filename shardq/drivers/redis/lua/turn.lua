@@ -1,10 +1,11 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD TALLIES CAME
 -- keys with outputs: GRAVES LETTERS RESULTS
--- needs: base records sleepers threads equal tubes absent batches room pending outbox letters results without_outputs ready calls
+-- needs: base records sleepers tallies threads equal tubes absent batches room pending outbox letters results without_outputs ready calls
 -- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_for_work`), hold (another
---   thread of this partition is not claimed), outputs, producer, call
+--   thread of this partition is not claimed), tallies (what the worker did since it last said so: see
+--   shared/tallies.lua), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
 -- lies: it looks again after `for_us` and after `looks_in_us` microseconds at the latest. With `refusal` nothing changed:
@@ -78,6 +79,7 @@ if hand then
         tell_of_room()
     end
 end
+tally_all(args.tallies)
 if state.leaving then
     commit()
     if hand and hand.through then

@@ -1,6 +1,6 @@
 -- Release a thread: `Storage.unclaim`.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees sleepers threads calls
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
+-- needs: base frees sleepers tallies threads calls
 -- args: key, token, pause_us, producer, call
 -- Returns whether the token was its current one.
 local before = made_before()

@@ -44,6 +44,8 @@ NAMES = {
     "FAMILIES": "families",
     "GONE": "gone",
     "ACTIONS": "actions",
+    "TALLIES": "tallies",
+    "CAME": "came",
 }
 
 

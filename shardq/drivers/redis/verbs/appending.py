@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from shardq.blocking import here as blocking
@@ -16,8 +17,8 @@ from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.records import bodies_of
 from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, NO_ROOM, RESERVE_PART, Room
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
-from shardq.errors import StorageMoved, StorageUnavailable
-from shardq.model import Part, When, check_parts, key_of
+from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
+from shardq.model import Full, Part, When, check_parts, key_of, split_key
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
 
@@ -91,15 +92,28 @@ class Appending:
     ) -> int | None:
         """See `Storage.append_when_room`."""
         when = when and await self.resolved(when)
-        shares = _shares_of(await self._server.layout(), parts)
+        shares, counted = _shares_of(await self._server.layout(), parts), False
 
         async def look(places: Places) -> int | None:
-            return await self.append(parts, when, absent, RESERVE_PART, places)
+            nonlocal counted
+            taken = await self.append(parts, when, absent, RESERVE_PART, places)
+            if taken is None and not counted:
+                counted = True
+                await self.found_full(parts, "waited")
+            return taken
 
         found: int | None = await until(
             self._server, look, {"room": True}, timeout_s, self._settings.safety_net, tuple(shares) or (0,)
         )
         return found
+
+    async def found_full(self, parts: Sequence[Part], how: Full) -> None:
+        """Count that a call with these messages, which are for one handler, found no room, unless the server does not
+        answer.
+        """
+        key = key_of(parts[0][0])
+        with suppress(ShardqError):
+            await self._server.run_on(key, "full", {"handler": split_key(key)[0], "how": how})
 
     async def resolved(self, when: When) -> When:
         """The same as an instant of the server's clock. Raises `ScheduleError`."""

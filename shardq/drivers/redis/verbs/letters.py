@@ -10,7 +10,7 @@ from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import tube_name
 from shardq.drivers.redis.verbs.records import bodies_of
 from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, NO_ROOM, Room
-from shardq.model import EMPTY, Batch, Hand, key_of
+from shardq.model import EMPTY, Batch, Hand, Reason, key_of
 from shardq.pages import Page
 from shardq.settings import StorageSettings
 
@@ -28,7 +28,7 @@ class Letters:
         self._settings = settings
         self._forwarding = forwarding
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None) -> bool:
         layout = await self._server.layout()
         room = Room(self._settings.capacity_bytes, layout.partitions)
         arguments = {
@@ -43,6 +43,8 @@ class Letters:
             "partition": layout.partition_of(hand.key),
             "partitions": layout.partitions,
         }
+        if reason is not None:
+            arguments["reason"] = reason
         done, evicted = CALL_AGAIN, 0
         while done == CALL_AGAIN:
             done, some = await self._server.run_on(hand.key, "bury", arguments, letter, once=True)

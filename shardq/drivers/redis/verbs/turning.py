@@ -19,6 +19,7 @@ from shardq.drivers.redis.verbs.presence import Presence
 from shardq.drivers.redis.verbs.releasing import Releasing
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.strays import Strays
+from shardq.drivers.redis.verbs.tallying import Tallying
 from shardq.errors import StorageMoved
 from shardq.model import AllTerms, Batch, Hand, Terms, split_key
 from shardq.protocols import Served
@@ -41,6 +42,7 @@ class Turning:
         self.presence = Presence(server)
         self.strays = Strays(server, self.presence)
         self.releasing = Releasing(server, self.strays, forwarding)
+        self.tallying = Tallying(server)
         self._looking = looking
         self.round_s = ROUND_S
         self._looked_at = self._turned_at = float("-inf")
@@ -247,6 +249,11 @@ class Turning:
                 "owner": self.owner,
                 **lying,
             }
+            acknowledged = hand and hand.batch.count
+            if self.tallying.is_due(idle=not acknowledged):
+                if hand and acknowledged:
+                    self.tallying.acknowledge(hand.key, hand.batch, acknowledged)
+                arguments |= self.tallying.told()
             if hand:
                 arguments["hand"] = hand_told(hand)
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
@@ -274,6 +281,10 @@ class Turning:
                 return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)
+            if hand and acknowledged:
+                self.tallying.acknowledge(hand.key, hand.batch, acknowledged)
+            if found:
+                self.tallying.begin(found.key, found.batch)
             if hand and found and found.token != hand.token:
                 self.strays.forget_claim(hand.key)
             if tells:

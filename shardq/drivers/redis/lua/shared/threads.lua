@@ -4,7 +4,7 @@
 -- A record: id, token (0: free), owner (of the claim), excused (whether its end is planned), lease_end, pause_end, turn (its place in READY, while it is there), batches (how many
 -- were taken), queued (messages), bell (the sleeper that is bound to it), tubes by name: the priority, with an `f` before
 -- it for what is in front of the tube.
--- keys: THREADS READY TIMERS OWNERS LIVE
+-- keys: THREADS READY TIMERS OWNERS LIVE TALLIES CAME
 local loaded = {}
 
 local function handler_of(key)
@@ -99,6 +99,9 @@ end
 -- The holder of the claim is dead: what it has in hand failed, unless its end was planned.
 local function end_claim_of_dead(key, its, ending)
     for _, tube in pairs(its.excused and {} or its.tubes) do
+        if tube.handed_to == its.token and tube.handed_count > 0 then
+            tally_some(ending.timed_out and REASONS.timeout or REASONS.died, handler_of(key), 1)
+        end
         fail(tube, its.token, ending)
     end
     end_claim(key, its)
@@ -185,6 +188,7 @@ local function commit()
             redis.call('HSET', THREADS, key, cmsgpack.pack(its))
         end
     end
+    note_came()
     save()
 end
 

@@ -7,7 +7,7 @@
 -- message), first and last (chunks), tail (bytes of the last chunk), indexed (see equal.lua), what is in hand, and
 -- failures: handed_to, handed_from, handed_us, handed_through, handed_count, handed_bytes, full (so many chunks from the first on are in hand as
 -- a whole; nil: not known), small, small_through, failed.
--- keys: CHUNKS
+-- keys: CHUNKS TALLIES CAME
 local CHUNK_BYTES = 1024
 
 local function chunk_field(its, name, number)
@@ -104,8 +104,13 @@ local function add(key, its, name, body)
     end
     tube.next, tube.count, its.queued = first + number, tube.count + number, its.queued + number
     count('accepted', number)
-    count('replies', is_inbox(key) and number or 0)
     count('used', nbytes)
+    if is_inbox(key) then
+        count('replies', number)
+    else
+        local handler = handler_of(key)
+        came[handler] = (came[handler] or 0) + number
+    end
     if its.queued == number then
         redis.call('ZADD', LIVE, 0, key)
         got_work(key, its)
