@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from shardq.model import TubeView, dead_pipe
+from shardq.model import Hand, TubeView, dead_pipe
 from shardq.shm.observing import many
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.spots import Spots
@@ -56,6 +56,27 @@ def _work(store: Store, key: str, priority: int, random: Random) -> None:
         store.delivering.unclaim(key, token)
 
 
+def put_in_front(store: Store, pipe: str, message: bytes) -> None:
+    """Put a dead letter back in front of the tube, with this message."""
+    spare, grave = "m/Spare/0", dead_pipe("m/Spare")
+    assert store.appending.append([(f"{spare}/0", [b"spare"])])
+    token = store.delivering.claim(spare)
+    batch = hands.take(store.delivering, [f"{spare}/0"], 1, token)
+    hands.bury(store.burying, f"{spare}/0", batch.sequence, token, grave, b"letter", 20)
+    store.delivering.unclaim(spare, token)
+    assert store.burying.requeue(grave, store.reading.read(grave, 1).sequence, pipe, message, front=True)
+
+
+def handle(store: Store, key: str, *messages: bytes) -> None:
+    """Have a worker handle these, which are the first ones of the thread, one by one."""
+    token = store.delivering.claim(key)
+    for message in messages:
+        batch = hands.take(store.delivering, [f"{key}/0"], 1, token)
+        assert batch.messages == [message]
+        assert store.delivering.pop(Hand(key, token, batch), 1)
+    store.delivering.unclaim(key, token)
+
+
 def steady(views: list[TubeView]) -> list[tuple[object, ...]]:
     return [tuple(getattr(view, name) for name in _STEADY) for view in views]
 
@@ -93,6 +114,30 @@ def test_most_need_no_look_of_their_own(store: Store) -> None:
         assert {tuple((priority, length) for priority, _, length, _ in tubes) for *_, tubes in found.values()} == {
             ((0, 5), (1, 5))
         }
+
+
+def test_what_is_in_front_of_a_tube_is_counted_with_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what is in the tube, where all of that left, in a worker's hand, and where nothing is there any more."""
+    lengths = [2] * 8
+    for number in range(8):
+        assert store.appending.append([(f"m/Job/{number}/0", [b"a", b"b"]), (f"m/Job/{number}/1", [b"c"])])
+    put_in_front(store, "m/Job/1/0", b"ahead")
+    put_in_front(store, "m/Job/1/0", b"next")
+    handle(store, "m/Job/3", b"a", b"b")
+    put_in_front(store, "m/Job/3/0", b"alone")
+    put_in_front(store, "m/Job/5/0", b"in hand")
+    hands.take(store.delivering, ["m/Job/5/0"], 1, store.delivering.claim("m/Job/5"))
+    put_in_front(store, "m/Job/6/0", b"gone")
+    handle(store, "m/Job/6", b"gone")
+    lengths[1], lengths[3], lengths[5] = 4, 1, 3
+
+    with observing(store.segment.name) as observer:
+        at_once, each = [*observer.tubes(limit=1000)], one_by_one(observer, monkeypatch)
+
+    queued = [(view.pipe, view.queued) for view in at_once if view.pipe.endswith("/0")]
+    assert sorted(queued) == [(f"m/Job/{number}/0", length) for number, length in enumerate(lengths)]
+    assert len(at_once) == 2 * len(lengths)
+    assert steady(at_once) == steady(each)
 
 
 @pytest.mark.parametrize("change", ["claimed", "emptied", "given up"])
