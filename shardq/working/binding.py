@@ -128,7 +128,11 @@ class Binding:
         while in_hand.done < limit and self._may_go_on():
             batch: Batch | End | None = self._taken
             if batch is None or not batch.count:
-                batch = await self._more(self._handler, limit)
+                try:
+                    batch = await self._next(self._handler, limit)
+                except FencedError as error:
+                    log.warning("thread is not this worker's any more", extra={"key": self.key, "reason": str(error)})
+                    return Leave()
             if not isinstance(batch, Batch):
                 if self._goes_on(batch):
                     continue
@@ -145,7 +149,7 @@ class Binding:
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if self._terms is None and self._quantum.is_over(in_hand.done):  # else a turn looks at it
+            if outcome.more is None and not self._moves_on and self._quantum.is_over(in_hand.done):
                 if await self._worker.others_wait():
                     return Leave()
                 self._quantum.begin(in_hand.done)
@@ -169,6 +173,11 @@ class Binding:
         return True
 
     @property
+    def _moves_on(self) -> bool:
+        """Whether a turn leaves the thread at the end of the quantum. Else the worker looks whether others wait."""
+        return self._at_once and self._terms is not None
+
+    @property
     def _failures(self) -> Failures:
         return Failures(self._storage, self.key, self._in_hand.token, self._class, self._worker.hooks.alarm)
 
@@ -182,18 +191,11 @@ class Binding:
     def _may_go_on(self) -> bool:
         return not self._worker.stopping and not (self._lease and self._lease.over)
 
-    async def _more(self, handler: Handler[Any], limit: float) -> Batch | End:
-        try:
-            return await self._next(handler, limit)
-        except FencedError as error:
-            log.warning("thread is not this worker's any more", extra={"key": self.key, "reason": str(error)})
-            return Leave()
-
     async def _next(self, handler: Handler[Any], limit: float) -> Batch | End:
         """The next batch, where one comes soon enough, and before another thread has work; or how the stay ends."""
         misses = 0
         while self._may_go_on():
-            batch: Batch | Leave | MovedOn | None
+            batch: Batch | End | None
             batch, self._taken = self._taken, None
             if batch is None:
                 by_turn = self._terms is not None and not misses and not self._storage.suspends
@@ -216,7 +218,8 @@ class Binding:
 
     async def _turned(self) -> Batch | MovedOn:
         """The next batch of the thread, or what a turn found instead."""
-        served, terms, stay = self._sought()
+        served, terms = self._sought()
+        stay = not self._quantum.is_over(self._in_hand.done)
         hand = await self._storage.turn(self._in_hand.of(EMPTY), served, terms, stay=stay)
         outcome = self._led_to(hand, stay=stay)
         return outcome if isinstance(outcome, MovedOn) else outcome.more or EMPTY
@@ -350,32 +353,32 @@ class Binding:
         would change nothing. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and `ScheduleError` for outputs that
         are not stored; then nothing is acknowledged.
         """
-        waiting, by_pop = self._worker.waiting, self._terms is None or self._worker.stopping
-        lets_run = waiting.others_are_due and not self._storage.suspends
+        lets_run = self._worker.waiting.others_are_due and not self._storage.suspends
+        by_pop = self._terms is None or self._worker.stopping
+        stay = not self._quantum.is_over(self._in_hand.done + self._in_hand.left)
+        ends_here = by_pop or lets_run or not (stay or self._moves_on)
         former = self._in_hand.of(batch)
         if by_pop:
             hand: Hand | None = former
             stored = await self._storage.pop(former, batch.count, outputs)
         else:
-            served, terms, stay = (_NONE, _NO_TERMS, True) if lets_run else self._sought()
-            hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
+            served, terms = (_NONE, _NO_TERMS) if ends_here else self._sought()
+            hand = await self._storage.turn(former, served, terms, stay=stay or ends_here, outputs=outputs)
             stored = not outputs or hand is not former
         if not stored:
             raise self._outbox.no_room(outputs)
         self._in_hand.note_acknowledged(batch.count)
         if self._callers.wait:
             await tell_holders(self._storage, outputs)
-        return Done() if by_pop or lets_run else self._led_to(hand, stay=stay)
+        return Done() if ends_here else self._led_to(hand, stay=stay)
 
-    def _sought(self) -> tuple[Served, AllTerms, bool]:
-        """What a turn looks for: of these handlers, by these terms; and whether in this thread first."""
-        handlers = self._worker.handlers
-        stay = not self._quantum.is_over(self._in_hand.done)
+    def _sought(self) -> tuple[Served, AllTerms]:
+        """What a turn looks for: work of these handlers, by these terms."""
         if self._at_once:
-            return handlers.served(), handlers.terms(), stay
+            return self._worker.handlers.served(), self._worker.handlers.terms()
         # A handler that has to be stopped keeps its thread until it is stopped: no other one is served before.
         assert self._terms
-        return _NONE, {split_key(self.key)[0]: self._terms}, stay
+        return _NONE, {split_key(self.key)[0]: self._terms}
 
     def _led_to(self, hand: Hand | None, *, stay: bool) -> Done | MovedOn:
         """How the stay goes on with what a turn gave."""

@@ -60,6 +60,27 @@ async def test_a_full_thread_is_left_after_the_quantum(
     assert [thread for _, thread, _ in diary.of("done")][:6] == [0, 1, 0, 1, 0, 1]
 
 
+class Begun(Note):
+    """With code of its own before its first batch, so that no other thread is served before it is stopped."""
+
+    async def start(self) -> None:
+        diary.add("begun")
+
+
+@both_ways
+@pytest.mark.parametrize("handler", [Note, Begun])
+async def test_so_it_is_left_by_a_worker_without_an_end(
+    handler: type[Note], quantum: dict[str, float], backend: Backend, queue: Queue
+) -> None:
+    await queue.register(handler, *one_each(50, 0))
+    await queue.register(handler, *one_each(3, 1))
+
+    async with working(new_worker(backend, queue, batch_size=1, **quantum)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert [thread for _, thread, _ in diary.of("done")][:6] == [0, 1, 0, 1, 0, 1]
+
+
 async def test_the_quantum_of_items_is_counted_over_batches(backend: Backend, queue: Queue) -> None:
     await queue.register(Note, *one_each(10, 0))
     await queue.register(Note, *one_each(10, 1))
