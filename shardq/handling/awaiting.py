@@ -1,5 +1,5 @@
-"""What may have to be awaited, for code that can and for code that cannot: what a `route()` returned, what a storage is
-to do.
+"""What may have to be awaited, for code that can and for code that cannot: what a `route()` or a handler returned, what
+a storage is to do.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 from shardq.handler import drive
 
 
-def is_awaitable(routes: Any) -> bool:
-    """Whether a `route()`, if there is one, returned what has to be awaited."""
+def is_awaitable(returned: Any) -> bool:
+    """Whether what a `route()` or a handler returned has to be awaited."""
     # To ask an abstract class takes a while.
-    return routes is not None and type(routes) is not list and isinstance(routes, Awaitable)
+    return returned is not None and type(returned) is not list and isinstance(returned, Awaitable)
 
 
 def result_of(awaitable: Awaitable[Any], *, may_wait: bool) -> Any:

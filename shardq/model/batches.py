@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from signal import Signals
 from typing import Any, NamedTuple
 
@@ -100,6 +101,12 @@ class Batch:
         payload = self.payload[: ends[-1] - self.base]
         through = self.through_first(count)
         return replace(self, through=through, ends=ends, payload=payload, sequences=sequences)
+
+    def with_messages(self, messages: Sequence[bytes]) -> Batch:
+        """The same with other messages, as many."""
+        # `replace` goes through all fields, which takes three times as long.
+        ends, payload, rest = list(accumulate(map(len, messages))), b"".join(messages), (self.failed, self.taken_us)
+        return Batch(self.sequence, self.through, ends, payload, 0, self.sequences, self.pipe, self.front, *rest)
 
     def followed_by(self, other: Batch) -> Batch:
         """These messages, and those of another batch behind them."""

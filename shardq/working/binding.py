@@ -5,7 +5,7 @@ in one thread after another, where the storage goes on to the next one of the sa
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from shardq.errors import (
     StorageMoved,
 )
 from shardq.handler import Handler
+from shardq.handling.awaiting import is_awaitable
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.model import EMPTY, AllTerms, Batch, Hand, handler_name, split_key
 from shardq.outputs import Output
@@ -280,7 +281,7 @@ class Binding:
             handler._in_hand = self._in_hand
             self._outbox.open(batch)
             returned = self._returned(handler, requests, batch)
-            if returned is not None and isinstance(returned, Awaitable):
+            if is_awaitable(returned):
                 returned = await returned
             outputs = self._outbox.close()
             if self._callers.wait:
@@ -312,9 +313,7 @@ class Binding:
         if self._info.suspends or code.interrupts:
             return code.result(context, function, *requests, batch=batch)
         returned = code.result_at_once(context, function, requests, batch)
-        if returned is None or not isinstance(returned, Awaitable):
-            return returned
-        return code.result(context, lambda: returned, batch=batch)
+        return code.result(context, lambda: returned, batch=batch) if is_awaitable(returned) else returned
 
     async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
         """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last

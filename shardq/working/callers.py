@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,8 @@ from shardq.text.wording import counted
 
 #: How many bytes a reply may have beside its results and numbers.
 _REPLY_BYTES = 64
+#: It is asked for each batch.
+_types_of = lru_cache(maxsize=1024)(concrete_types)
 
 
 class Callers:
@@ -168,7 +171,7 @@ def _one_for_each(info: HandlerInfo, returned: Any, count: int) -> Sequence[Any]
 
 def _encoded(info: HandlerInfo, results: Sequence[Any]) -> list[bytes]:
     kind = Any if info.result is None else info.result
-    types = concrete_types(kind)
+    types = _types_of(kind)
     if types is not None and not types.issuperset(map(type, results)):
         wrong = next(result for result in results if type(result) not in types)
         raise HandlerError(

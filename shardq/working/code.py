@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any
 
 from shardq.errors import DecodeError, HandlerError
 from shardq.handler import call, called
+from shardq.handling.awaiting import is_awaitable
 from shardq.handling.isolation import InContext, plainly
 from shardq.model import Batch
 from shardq.text.printable import type_name
@@ -60,7 +61,7 @@ class Code:
             if not isinstance(error, Exception | SystemExit):
                 self._contain(error)
             raise
-        if result is not None and isinstance(result, Awaitable):
+        if is_awaitable(result):
             return result
         self._hooks.after_step(_RETURNED)
         return result

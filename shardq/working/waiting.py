@@ -26,6 +26,8 @@ class Waiting:
         self._worker = worker
         self._looped_at = 0.0
         """When the event loop had its turn, monotonic."""
+        self._turn_comes = False
+        """Whether the loop tells when it has its next turn."""
         self.sleeper: asyncio.Task[object] | None = None
         """The task of the worker, while it waits for work."""
         self.interrupted = self._outdated = False
@@ -107,7 +109,13 @@ class Waiting:
 
     def _interruptible(self) -> _Interruptible:
         self._worker.hooks.before_sleep()
+        if not self._turn_comes:
+            self._turn_comes = True
+            asyncio.get_running_loop().call_soon(self._loop_has_turn)
         return _Interruptible(self)
+
+    def _loop_has_turn(self) -> None:
+        self._turn_comes, self._looped_at = False, time.monotonic()
 
     def _heard_of_newcomer(self) -> None:
         if not self._worker.handlers.fixed:
