@@ -25,15 +25,16 @@ _MOST = 1000
 
 
 async def status(desk: Desk, request: Request) -> Response:
-    """As `status --json`: of a server, rates are null at the first look."""
+    """As `status --json`."""
     sample = await desk.lookout.now()
     values, flow = dict(overview_of(sample).as_dict()), sample.flow
     counted = [its.counted for its in sample.handlers if its.counted]
     values["rates"] = {"accepted": flow.accepted_per_s, "handled": flow.handled_per_s} if flow else None
     if counted:
         values["rates"] = rates_of(counted)
+    values["handlers"] = counted
     if "families" not in values:
-        values |= {"handlers": counted, "core": engine_name()}
+        values["core"] = engine_name()
     return _json(values)
 
 

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
 
 from shardq.connect import observe
 from shardq.errors import ShardqError
@@ -75,6 +76,12 @@ def overview_of(sample: Sample) -> Overviewed:
     """The storage as a whole, in a sample that `Lookout.now` returned: that of a storage that is gone it raises."""
     assert sample.overview is not None
     return sample.overview
+
+
+def figures_of(seen: Overviewed) -> dict[str, Any]:
+    """What a storage says of itself, by names, for templates. `as_dict` copies all of its workers for that."""
+    described: Any = seen
+    return {field.name: getattr(seen, field.name) for field in fields(described)}
 
 
 class Meter:

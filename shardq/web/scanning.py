@@ -5,27 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
+from markupsafe import Markup
+
+from shardq.cli.render import age
 from shardq.model import TubeView
+from shardq.text.printable import printable
+from shardq.text.wording import counted
+from shardq.web.charts import heat_map
 from shardq.web.looking import Lookout, Meter
 
 #: So many cells a map of them has at most.
 CELLS = 512
 
 
-class Cell(NamedTuple):
-    """Some threads that stand beside one another, as the worst of them is."""
-
-    threads: int
-    worst: TubeView
-
-
 class Heat(NamedTuple):
-    """All tubes that are not empty, some in each cell, in an order that stays."""
+    """All tubes that are not empty."""
 
     unix_s: float
     tubes: int
-    cells: Sequence[Cell]
+    cells: int
+    chart: Markup | None
+    """Some of them in each cell, in an order that stays. It is drawn once, and shown until the next one is done."""
 
 
 async def scan(lookout: Lookout, meter: Meter) -> Heat:
@@ -33,9 +35,8 @@ async def scan(lookout: Lookout, meter: Meter) -> Heat:
     unix_s = time.time()
     views = [view async for view in _all(lookout, meter)]
     width = max(1, -(-len(views) // CELLS))
-    rows = (views[start : start + width] for start in range(0, len(views), width))
-    cells = [Cell(len(row), max(row, key=lambda view: view.oldest_age_s or 0.0)) for row in rows]
-    return Heat(unix_s, len(views), cells)
+    cells = [_cell(views[start : start + width]) for start in range(0, len(views), width)]
+    return Heat(unix_s, len(views), len(cells), heat_map(cells) if cells else None)
 
 
 def state_of(view: TubeView) -> str:
@@ -47,6 +48,15 @@ def state_of(view: TubeView) -> str:
     if view.rests_s:
         return "it rests: a request waits for its next attempt, its handler did not start, or there was no room"
     return "it waits for a worker that is free" if view.unserved is not None else ""
+
+
+def _cell(views: Sequence[TubeView]) -> tuple[str, str, float]:
+    """Some that stand beside one another, as the worst of them is: its address, a text, and its age in seconds."""
+    worst = max(views, key=lambda view: view.oldest_age_s or 0.0)
+    age_s = worst.oldest_age_s or 0.0
+    among = f", the worst of {counted(len(views), 'tube')}" if len(views) > 1 else ""
+    told = f"{printable(worst.pipe)}: {worst.queued:,} queued, the oldest for {age(age_s) or '0 s'}{among}"
+    return f"thread?pipe={quote(worst.pipe, safe='')}", told, age_s
 
 
 async def _all(lookout: Lookout, meter: Meter) -> AsyncIterator[TubeView]:

@@ -6,9 +6,8 @@ Containers can share a /dev/shm and still have process ids of their own, and clo
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 #: Flag of /proc/PID/stat: the kernel is ending the process. See proc(5) and the kernel's include/linux/sched.h.
 _PF_EXITING = 0x4
 _CLOCKS = ("monotonic", "boottime")
@@ -19,9 +18,9 @@ def pid_namespace() -> int:
     name space: then nothing can be found out about other processes by their ids.
     """
     try:
-        if os.readlink(_PROC / "self") != str(os.getpid()):
+        if os.readlink(f"{_PROC}/self") != str(os.getpid()):
             return 0
-        return os.stat(_PROC / "self/ns/pid").st_ino
+        return os.stat(f"{_PROC}/self/ns/pid").st_ino
     except OSError:
         return 0
 
@@ -29,7 +28,8 @@ def pid_namespace() -> int:
 def clock_offsets_ns() -> tuple[int, int]:
     """How far CLOCK_MONOTONIC and CLOCK_BOOTTIME of this process are ahead of the machine's, in nanoseconds."""
     try:
-        lines = (_PROC / "self/timens_offsets").read_text().splitlines()
+        with open(f"{_PROC}/self/timens_offsets") as file:
+            lines = file.read().splitlines()
     except FileNotFoundError:  # a kernel without time name spaces, or no /proc
         return 0, 0
     offsets = {clock: int(seconds) * 10**9 + int(ns) for clock, seconds, ns in map(str.split, lines)}
@@ -41,7 +41,8 @@ def start_ticks(pid: int, *, dying: bool = True) -> int | None:
     unless `dying`, where it is about to become one. Raises `OSError` where no descriptor is left to read it with.
     """
     try:
-        stat = (_PROC / f"{pid}/stat").read_bytes()
+        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as file:
+            stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat[stat.rindex(b")") + 2 :].split()
@@ -55,7 +56,7 @@ def runs(pid: int) -> bool:
     process of that number.
     """
     try:
-        os.readlink(_PROC / f"{pid}/exe")
+        os.readlink(f"{_PROC}/{pid}/exe")
     except PermissionError:
         return True
     except OSError:

@@ -14,6 +14,8 @@ other files, ports). So its claims are handed on only once it is a corpse.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, filterfalse
 
 from shardq.errors import SegmentForeign, SlotsExhausted
@@ -42,6 +44,8 @@ class Slots:
         self._layout = segment.layout
         self._descriptor = -1
         self._observes = False
+        self._namespace: int | None = None
+        """That of this process, while many slots are looked at."""
         self.mine = -1
         self.identity = 0
         """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
@@ -141,7 +145,19 @@ class Slots:
 
     def in_my_namespace(self, slot: int) -> bool:
         """Whether the process of the slot is in this process's pid namespace, so that its pid is valid here."""
-        return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == (pid_namespace() or -1)
+        mine = pid_namespace() if self._namespace is None else self._namespace
+        return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == (mine or -1)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Look at many slots. The pid namespace of this process is read once for all of them: not more seldom, since
+        what /proc tells may change.
+        """
+        self._namespace = pid_namespace()
+        try:
+            yield
+        finally:
+            self._namespace = None
 
     def pid_here(self, slot: int) -> int:
         """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see. One that

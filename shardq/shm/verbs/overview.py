@@ -177,7 +177,7 @@ class Overviews:
 
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""
-        with damage_told(self._segment.name):
+        with damage_told(self._segment.name), self._slots.one_look():
             return self._overview()
 
     def stand(self) -> Stand:

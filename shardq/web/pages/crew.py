@@ -17,7 +17,7 @@ from shardq.system import stacks
 from shardq.system.stacks import Told
 from shardq.web.acting import note
 from shardq.web.desk import Desk, form_of, one
-from shardq.web.looking import overview_of
+from shardq.web.looking import figures_of, overview_of
 
 _Order = Callable[[CrewMember, signal.Signals], None]
 
@@ -91,7 +91,7 @@ async def workers(desk: Desk, request: Request) -> Response:
             supervisors[its.supervisor_pid] = supervisors.get(its.supervisor_pid, 0) + 1
     elsewhere = sorted({its.host or "" for its, reached in crew if not reached and its.state != "dead"})
     return await desk.page(
-        request, "workers.html", crew=crew, figures=seen.as_dict(), supervisors=supervisors, elsewhere=elsewhere
+        request, "workers.html", crew=crew, figures=figures_of(seen), supervisors=supervisors, elsewhere=elsewhere
     )
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from shardq.cli.standing import standing_lines
 from shardq.web.charts import line
 from shardq.web.desk import Desk
-from shardq.web.looking import overview_of
+from shardq.web.looking import figures_of, overview_of
 
 
 async def overview(desk: Desk, request: Request) -> Response:
@@ -25,7 +25,7 @@ async def overview(desk: Desk, request: Request) -> Response:
         request,
         "overview.html",
         sample=sample,
-        figures=seen.as_dict(),
+        figures=figures_of(seen),
         counts=seen.counts,
         crew=seen.crew,
         standing=standing_lines(seen),

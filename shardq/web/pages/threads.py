@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shardq.cli.render import age
 from shardq.encoding.generic import readable
 from shardq.errors import ConfigurationError
 from shardq.model import key_of, split_key
 from shardq.reasons import why
-from shardq.text.printable import printable
-from shardq.text.wording import counted
-from shardq.web.charts import SHADES_S, heat_map
+from shardq.web.charts import SHADES_S
 from shardq.web.desk import Desk
-from shardq.web.scanning import Cell, state_of
+from shardq.web.scanning import state_of
 
 #: Requests that are shown of one thread.
 _HEAD = 10
@@ -24,13 +19,12 @@ _HEAD = 10
 
 async def threads(desk: Desk, request: Request) -> Response:
     sample, heat = await desk.lookout.now(), await desk.heat.found()
-    cells = [_cell(its) for its in heat.cells] if heat and sample.tubes.oldest else []
     return await desk.page(
         request,
         "threads.html",
         tubes=sample.tubes,
         heat=heat,
-        chart=heat_map(cells) if cells else None,
+        chart=heat.chart if heat and sample.tubes.oldest else None,
         state_of=state_of,
         shades=SHADES_S,
     )
@@ -54,11 +48,3 @@ def tube_named(pipe: str) -> str:
     if pipe.count("/") < 3 or not pipe.rpartition("/")[2].isdecimal():
         raise ConfigurationError("name a tube, as MODULE/Handler/THREAD/PRIORITY")
     return pipe
-
-
-def _cell(cell: Cell) -> tuple[str, str, float]:
-    worst = cell.worst
-    age_s = worst.oldest_age_s or 0.0
-    among = f", the worst of {counted(cell.threads, 'tube')}" if cell.threads > 1 else ""
-    told = f"{printable(worst.pipe)}: {worst.queued:,} queued, the oldest for {age(age_s) or '0 s'}{among}"
-    return f"thread?pipe={quote(worst.pipe, safe='')}", told, age_s
