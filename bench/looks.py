@@ -1,6 +1,6 @@
-"""What looks cost in a large storage: `python -m bench.looks` prints the processor time of one look of each kind, and
-which part of a core a watched page takes. The segment has as many threads as there can be, letters, and
-the slots of all workers taken, by processes that sleep.
+"""What looks cost in a large storage: `python -m bench.looks` prints the processor time of one look of each kind, how
+many bytes it says, and which part of a core a watched page takes. The segment has as many threads as there can be,
+letters, and the slots of all workers taken, by processes that sleep.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import partial
 from io import StringIO
 from statistics import median
 from typing import Any
@@ -86,20 +87,21 @@ def _ended(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def command(*words: str) -> None:
-    """A command, without the start of its process."""
-    with redirect_stdout(StringIO()):
+def command(*words: str) -> int:
+    """A command, without the start of its process. Returns how many bytes it says."""
+    with redirect_stdout(StringIO()) as said:
         assert shardq(words) == 0
+    return len(said.getvalue().encode())
 
 
-def spent_ms(look: Callable[[], object]) -> float:
-    """Processor time of one, the median of several."""
-    found = list[float]()
+def tell(name: str, look: Callable[[], int]) -> None:
+    """Print the processor time of a look, the median of several, and how many bytes it says."""
+    found, nbytes = list[float](), 0
     for _ in range(_ROUNDS):
         began = time.process_time()
-        look()
+        nbytes = look()
         found.append((time.process_time() - began) * 1000)
-    return median(found)
+    print(f"  {name:31} {median(found):8.1f} ms {nbytes:10,} bytes")
 
 
 class Viewer:
@@ -115,11 +117,13 @@ class Viewer:
             pass  # it waits until the map is there, or for two seconds
         return (time.process_time() - began) * 1000
 
-    async def ask(self, endpoint: Endpoint) -> None:
-        """With a look of its own."""
+    async def ask(self, endpoint: Endpoint) -> int:
+        """With a look of its own. Returns how many bytes the answer has."""
         self._desk.lookout.forget()
         scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
-        assert (await endpoint(self._desk, Request(scope))).status_code == 200
+        answer = await endpoint(self._desk, Request(scope))
+        assert answer.status_code == 200
+        return len(answer.body)
 
     async def watch(self, endpoint: Endpoint, span_s: float) -> float:
         """Ask each second. Returns which part of a core that took."""
@@ -140,9 +144,9 @@ def main() -> None:
 def _measure(url: str, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
     print(f"{THREADS:,} threads, {LETTERS:,} letters, {WORKERS} workers; processor time of one look")
     for words in (("status",), ("status", "--json"), ("tubes",), ("dead", "list", "--limit", "50"), ("metrics",)):
-        print(f"  shardq {' '.join(words):24} {spent_ms(lambda words=words: command(*words, '--url', url)):8.1f} ms")
+        tell(f"shardq {' '.join(words)}", partial(command, *words, "--url", url))
     viewer = Viewer(url)
-    print(f"  page {'the map of threads':26} {run(viewer.scan()):8.1f} ms, at most in a fiftieth of the time")
+    print(f"  page {'the map of threads':26} {run(viewer.scan()):8.1f} ms, at most in a hundredth of the time")
     pages: dict[str, Endpoint] = {
         "api/v1/status": api.status,
         "Overview": family.overview,
@@ -150,10 +154,14 @@ def _measure(url: str, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         "Dead": dead.dead,
     }
     for name, endpoint in pages.items():
-        print(f"  page {name:26} {spent_ms(lambda endpoint=endpoint: run(viewer.ask(endpoint))):8.1f} ms")
+        tell(f"page {name}", partial(_asked, run, viewer, endpoint))
     for name in ("Overview", "Threads"):
         share = run(viewer.watch(pages[name], _WATCHED_S))
         print(f"  page {name:26} {share * 100:8.2f} % of a core, watched")
+
+
+def _asked(run: Callable[[Coroutine[Any, Any, int]], int], viewer: Viewer, endpoint: Endpoint) -> int:
+    return run(viewer.ask(endpoint))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ _CONTEXT = multiprocessing.get_context("fork")
 Watch = Callable[[], Coroutine[Any, Any, object]]
 #: Makes what one look does.
 Look = Callable[[str], Watch]
+#: Without which packages some cannot look.
+NEEDS: Mapping[str, str] = {"page": "starlette", "top": "textual"}
 #: How often each looks.
 EACH_S = 1.0
 
@@ -31,6 +33,39 @@ def metrics(url: str) -> Watch:
     return look
 
 
+def page(url: str) -> Watch:
+    """As a browser that has the first page open, which asks for it anew each second."""
+    from starlette.requests import Request
+
+    from shardq.web.access import Token
+    from shardq.web.desk import Desk, Site
+    from shardq.web.pages import family
+
+    desk = Desk(Site(url), Token("none", "none"))
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+
+    async def look() -> object:
+        return await family.overview(desk, Request(scope))
+
+    return look
+
+
+def top(url: str) -> Watch:
+    """What `shardq top` reads, and the rows of all of its tables. It draws them in a process of its own."""
+    from argparse import Namespace
+
+    from shardq.cli.top.rows import TABLES
+    from shardq.cli.top.source import Source
+
+    source = Source(Namespace(url=url, app=(), reveal=False))
+
+    async def look() -> object:
+        seen = await source.look(letters=True)
+        return [table.rows(*seen) for table in TABLES.values()]
+
+    return look
+
+
 def nothing(url: str) -> Watch:
     """No look: what a process beside the workers costs by itself."""
 
@@ -40,7 +75,7 @@ def nothing(url: str) -> Watch:
     return look
 
 
-WATCHERS: Mapping[str, Look] = {"nothing": nothing, "metrics": metrics}
+WATCHERS: Mapping[str, Look] = {"nothing": nothing, "top": top, "page": page, "metrics": metrics}
 
 
 class Watcher:

@@ -12,7 +12,7 @@ from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
 from bench.load.jobs import CALL, JOBS, Nothing, calls_of
-from bench.load.watchers import WATCHERS, Watcher
+from bench.load.watchers import NEEDS, WATCHERS, Watcher
 from shardq import Supervisor
 
 WORKERS = 1
@@ -70,7 +70,10 @@ SCENARIOS = (
             Figure("rate_share", "the rate end to end, as a share of that without looks", "1"),
             Figure("register_share", "the rate of `register`, as a share of that without looks", "1"),
         ),
-        tuple(Contestant(f"watched by {name}", f"{__name__}:watched", {"by": name}) for name in WATCHERS),
+        tuple(
+            Contestant(f"watched by {name}", f"{__name__}:watched", {"by": name}, needs=NEEDS.get(name))
+            for name in WATCHERS
+        ),
         "One worker, and a process that looks. It looks in every other turn only, and a share is the median over the "
         "pairs of turns: the machine changes its pace from one second to the next by more than a look costs. How far "
         "the shares of `watched by nothing` are from 1 is what the measurement itself cannot tell.",
