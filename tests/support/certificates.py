@@ -15,9 +15,11 @@ class Certificates:
         self.authority = folder / "authority.pem"
         self._server, self._key = folder / "server.pem", folder / "server.key"
         its_key, wish, extra = folder / "authority.key", folder / "wish.pem", folder / "extra"
-        extra.write_text(f"subjectAltName=DNS:{name}\n")
+        # Python 3.13 and later want all that RFC 5280 does.
+        extra.write_text(f"subjectAltName=DNS:{name}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
         kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        _openssl("req", "-x509", *kind, "-days", "2", "-subj", "/CN=tests", "-keyout", its_key, "-out", self.authority)
+        signs = ("-days", "2", "-subj", "/CN=tests", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl("req", "-x509", *kind, *signs, "-keyout", its_key, "-out", self.authority)
         _openssl("req", "-new", *kind, "-subj", f"/CN={name}", "-keyout", self._key, "-out", wish)
         signed_by = ("-CA", self.authority, "-CAkey", its_key, "-CAcreateserial")
         _openssl("x509", "-req", "-in", wish, *signed_by, "-days", "2", "-extfile", extra, "-out", self._server)

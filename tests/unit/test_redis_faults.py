@@ -317,6 +317,7 @@ async def test_a_full_server_takes_nothing_and_lets_all_of_it_go(small: Any) -> 
     while await storage.append([(PIPE, [chunk])]):
         taken += 1
     assert 0 < taken < 1000
+    await limit(storage, more=-(256 << 10))  # also once the server has given back what it read with
     before = await storage.backlog()
     assert await storage.append([(OTHER, [chunk])]) is None
     assert await storage.backlog() == before

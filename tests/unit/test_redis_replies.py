@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import ssl
+
 import pytest
 from hiredis import ReplyError
 
@@ -85,3 +88,22 @@ def test_as_many_copies_are_wanted_as_the_url_says(address: Address, answer: obj
     else:
         with pytest.raises(TooFewCopies):
             check(address, answer)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (19, r"name its CA by \?ssl_ca_certs=FILE"),
+        (85, "make the certificates anew"),
+        (92, "make the certificates anew"),
+    ],
+    ids=["self-signed", "without the key of its authority", "a CA that does not say that it signs"],
+)
+def test_a_certificate_that_is_not_trusted_says_what_to_do(code: int, advice: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, "as OpenSSL says it"
+
+    told = meaning(error)
+
+    assert isinstance(told, StorageRefused)
+    assert re.search(f"is not trusted: as OpenSSL says it: .*{advice}", str(told))

@@ -75,6 +75,11 @@ _WORDLESS: dict[str, Callable[[str], Exception]] = {
     ),
 }
 
+#: What OpenSSL finds wrong with a certificate only where it is strict, as it is from Python 3.13 on: from
+#: X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to X509_V_ERR_EXTENSIONS_REQUIRE_VERSION_3 of its x509_vfy.h.
+_STRICT = range(80, 94)
+_MADE_ANEW = "from 3.13 on, Python insists on the extensions of RFC 5280: make the certificates anew with these"
+
 
 def lacks_script(error: Exception) -> bool:
     return str(error).startswith("NOSCRIPT")
@@ -83,9 +88,8 @@ def lacks_script(error: Exception) -> bool:
 def meaning(error: Exception) -> Exception:
     """The error to raise, or to try again for, in the place of one of the server or of the connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return StorageRefused(
-            f"the certificate of the server is not trusted: {error.verify_message}: name its CA by ?ssl_ca_certs=FILE"
-        )
+        advice = _MADE_ANEW if error.verify_code in _STRICT else "name its CA by ?ssl_ca_certs=FILE"
+        return StorageRefused(f"the certificate of the server is not trusted: {error.verify_message}: {advice}")
     if not isinstance(error, ReplyError):
         return error
     text = str(error)
