@@ -37,7 +37,8 @@ _ROUNDS = 7
 #: For so long a page is watched, which is asked for again each second.
 _WATCHED_S = 20
 _FRAME = '  File "/app/jobs.py", line 3, in perform\n    resize(image)\n'
-_TRACEBACK = "Traceback (most recent call last):\n" + 8 * _FRAME
+#: About 9 KiB.
+_TRACEBACK = "Traceback (most recent call last):\n" + (9 << 10) // len(_FRAME) * _FRAME
 
 
 async def fill(storage: SharedStorage) -> None:
