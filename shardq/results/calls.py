@@ -67,9 +67,14 @@ class Calls:
         try:
             call = await self._queue.sealed(handler, (request,), inbox.number, number, abandon=abandon)
             waiter = _Waiter(handler, call.facts)
-            return await self._answered(call, number, waiter, inbox, timeout_s)
-        finally:
-            self._leave(inbox)
+            result = await self._answered(call, number, waiter, inbox, timeout_s)
+        except BaseException:
+            self._leave()
+            await self._tidied(inbox)
+            raise
+        self._leave()
+        self._tidy_soon(inbox)
+        return result
 
     async def _answered(
         self, call: Prepared, number: int, waiter: _Waiter, inbox: OpenInbox, timeout_s: float | None
@@ -180,19 +185,19 @@ class Calls:
                 await inbox.open()
                 self._inbox = inbox
 
-    def _leave(self, inbox: OpenInbox) -> None:
-        """A call needs the inbox no more. Where none does, nothing stays in it, and it is closed in a while: the call
-        need not wait for either.
-        """
+    def _leave(self) -> None:
+        """A call needs the inbox no more. Where none does, it is closed in a while."""
         self._calls -= 1
         if self._calls:
             return
         self._idle_since = time.monotonic()
-        loop = asyncio.get_running_loop()
         if self._watch is None or self._watch.done():
-            self._watch = loop.create_task(self._close_later())
-        if self._tidying is None or self._tidying.done():
-            self._tidying = loop.create_task(self._tidied(inbox))
+            self._watch = asyncio.get_running_loop().create_task(self._close_later())
+
+    def _tidy_soon(self, inbox: OpenInbox) -> None:
+        """Have nothing stay in the inbox, where no call needs it. A call with a result need not wait for that."""
+        if not self._calls and (self._tidying is None or self._tidying.done()):
+            self._tidying = asyncio.get_running_loop().create_task(self._tidied(inbox))
 
     async def _tidied(self, inbox: OpenInbox) -> None:
         """Acknowledge what was read, unless a call that came meanwhile does. One that comes now waits for this: if two

@@ -139,9 +139,9 @@ def test_status_of_a_server_shows_what_each_worker_is_at(
     until(lambda: bool(bound()) and bound()[0]["done"] == 2, "the server knows of the second")
     [thread] = bound()
     assert (thread["in_hand"], thread["total"], thread["note"]) == (4, 4, "number 2 \x1b[31m")
-    *_, titles, shown = status().splitlines()
-    assert titles.split()[-1] == "progress"
-    assert shown.endswith("  2/4 50% number 2 \\x1b[31m")
+    lines = status().splitlines()
+    [titles] = [place for place, line in enumerate(lines) if line.endswith(" progress")]
+    assert lines[titles + 1].endswith("  2/4 50% number 2 \\x1b[31m")
 
     folder.permit(2)
     folder.until("done", 3)

@@ -144,7 +144,7 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         "requeue": lambda: storage.requeue("m/H/dead/0", 0, pipe, b"x"),
         "drop": lambda: storage.drop("m/H/dead/0", 0),
         "remove": lambda: storage.remove(pipe, b"y"),
-        "claimed": lambda: storage.claimed(key),
+        "claimed": lambda: storage.claimed("m/H/2"),
         "claim": lambda: storage.claim("m/H/1"),
         "unclaim": lambda: storage.unclaim("m/H/2", 1),
         "wait": lambda: storage.wait(None, 30, key),

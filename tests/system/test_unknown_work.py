@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -92,17 +93,21 @@ async def test_one_that_fails_becomes_a_dead_letter(backend: Backend, queue: Que
 async def test_a_worker_can_be_stopped_beside_a_storage_that_offers_what_it_does_not_hand_out(
     queue: Queue, worker: Worker, storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    usual_take, usual_rest = storage.take, storage.rest
+    usual_take = storage.take
 
     async def take(key: str, *arguments: Any) -> Any:
         return EMPTY if key.endswith("/13") else await usual_take(key, *arguments)
 
-    async def rest(*arguments: Any, **options: Any) -> Any:
-        hand = await usual_rest(*arguments, **options)
-        return hand._replace(batch=EMPTY) if hand and hand.key.endswith("/13") else hand
+    def without(usual: Callable[..., Any]) -> Callable[..., Any]:
+        async def handing_out_none(*arguments: Any, **options: Any) -> Any:
+            hand = await usual(*arguments, **options)
+            return hand._replace(batch=EMPTY) if hand and hand.key.endswith("/13") else hand
+
+        return handing_out_none
 
     monkeypatch.setattr(storage, "take", take)
-    monkeypatch.setattr(storage, "rest", rest)
+    monkeypatch.setattr(storage, "rest", without(storage.rest))
+    monkeypatch.setattr(storage, "turn", without(storage.turn))
     await queue.register(Listed, Item(13, 1), Item(1, 2))
     task = asyncio.create_task(worker.loop())
     await diary.until("done", 1, 2)
