@@ -136,7 +136,8 @@ def _become(
     sys.orig_argv = [sys.executable, *sys.orig_argv[1:-2], *words]  # the options of this script are the program's
     sys.argv = [option, *arguments]
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__annotations__ = {}
+    if sys.version_info < (3, 14):  # later ones make it when it is asked for
+        main.__annotations__ = {}
     here = [] if sys.flags.safe_path else [directory if option == "-m" else ""]
     sys.path[:0] = [*here, *_pythonpath()]
     if option == "-m":
