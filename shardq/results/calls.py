@@ -203,7 +203,7 @@ class Calls:
         """Acknowledge what was read, unless a call that came meanwhile does. One that comes now waits for this: if two
         read at the same time, they would take each other's results.
         """
-        if self._calls or self._inbox is not inbox:
+        if self._calls or self._is_read or self._inbox is not inbox:
             return
         self._is_read = True
         try:
