@@ -4,7 +4,7 @@
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # The versions on which the tests were run, the default first.
-supported=(3.11 3.12 3.13)
+supported=(3.11 3.12 3.13 3.14)
 
 # The package is found here wherever the caller stands; with `python -P` nothing in their directory comes before it.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -6,20 +6,14 @@ The timeout of `select` is a span: it rounds up to milliseconds, and does not ch
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 import time
 from contextlib import suppress
 
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
-
-
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
+#: struct itimerspec: seconds and nanoseconds of the interval, and those of the time.
+_TIMER_SPEC = struct.Struct("@4l")
 
 
 class Timer:
@@ -31,6 +25,10 @@ class Timer:
 
     def open(self) -> int:
         """The descriptor, which programs executed from here do not inherit. Raises `OSError`."""
+        # Not imported with this module: on many systems libffi then opens its own file, which would take the place of a
+        # standard one that is closed.
+        import ctypes
+
         if self.descriptor < 0:
             self._library = ctypes.CDLL(None, use_errno=True)
             flags = os.O_CLOEXEC | os.O_NONBLOCK
@@ -43,8 +41,8 @@ class Timer:
             return
         # All zeros would mean never.
         seconds, micros = divmod(max(1, due_us), 1_000_000) if due_us is not None else (0, 0)
-        spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(seconds, micros * 1000))
-        _checked(self._library.timerfd_settime(self.descriptor, _ABSOLUTE, ctypes.byref(spec), None))
+        spec = _TIMER_SPEC.pack(0, 0, seconds, micros * 1000)
+        _checked(self._library.timerfd_settime(self.descriptor, _ABSOLUTE, spec, None))
         self._set_us = due_us
 
     def heard(self) -> None:
@@ -61,6 +59,8 @@ class Timer:
 
 def _checked(result: int) -> int:
     if result < 0:
+        import ctypes
+
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result

@@ -38,8 +38,9 @@ RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
 #: sockets, an eventfd), and it has its own bell, that of its supervisor, and the watch over the others.
 OPENED_TO_SERVE = 9 + 3
 #: All descriptors that a process of a family needs. A worker needs the most: also those of the segment and its mapping,
-#: of the lock file and of the life pipe, and two that stacks are written to.
-OPENED_IN_ALL = OPENED_TO_SERVE + 6
+#: of the lock file and of the life pipe, two that stacks are written to, and the one that libffi has of itself in many
+#: systems, from the first call of the C library on, as that of the supervisor's timer.
+OPENED_IN_ALL = OPENED_TO_SERVE + 7
 
 #: How many seconds a worker has for its end by default.
 _END_WITHIN_S = 25.0

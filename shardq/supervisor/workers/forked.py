@@ -89,6 +89,17 @@ class Offspring:
                 os.close(descriptor)
         # Ends a child that another task of the handler forked, at the second turn: an exception ends the loop before.
         self._loop.call_soon(self._loop.call_soon, self._leave, None)
+        self._loop.set_exception_handler(self._hear)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """In a child: end it with the exit that its task asked for. From Python 3.14 on a child has no current task, so
+        the end of the task's step fails, and the loop is told of that instead of being ended by the exit.
+        """
+        error = context.get("exception")
+        asked = error.__context__ if isinstance(error, RuntimeError) else None
+        if isinstance(asked, SystemExit | KeyboardInterrupt):
+            self._leave(asked)
+        loop.default_exception_handler(context)
 
 
 def _hold() -> None:
