@@ -219,7 +219,7 @@ def test_a_worker_that_hangs_in_a_line_is_killed_at_the_deadline(
 def test_a_worker_that_hangs_in_a_line_is_replaced_at_the_deadline(
     begin: Begin, full: Output, url: str, name: str, folder: Folder
 ) -> None:
-    module = module_of("def perform(self, *notes):\n        import sys; sys.stderr.write('x' * 100000)", folder)
+    module = module_of("def perform(self, *notes):\n        import sys; sys.stderr.write('x' * 1_000_000)", folder)
     program = begin(
         *("--workers", 1, "--shutdown-timeout", 0.5), module=module, environment=path_to(folder), stderr=full.theirs
     )
