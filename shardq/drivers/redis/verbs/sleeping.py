@@ -36,16 +36,22 @@ class Look(NamedTuple):
 class Places:
     """Where a sleeper lies, and where it has to look."""
 
-    def __init__(self, partitions: Collection[int], safety_net_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        partitions: Collection[int],
+        safety_net_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.partitions = partitions
         self.todo = list(partitions)
         """Where it does not lie, or does not know: the partitions to look at, those that rang first."""
         self._safety_net_s = safety_net_s
+        self._clock = clock
         self._nap: Nap | None = None
         self._names: dict[int, str] = {}
         """What it may be called where it lies, or lay."""
         self._ends: dict[int, float] = {}
-        """When it has to look again, monotonic, where there is such a time."""
+        """When it has to look again, by the clock, where there is such a time."""
 
     def lie_as(self, partition: int) -> dict[str, Any]:
         """Arguments of a script that may let it lie down, and takes away where it lay."""
@@ -72,7 +78,7 @@ class Places:
             looks_in_s = self._safety_net_s if seen.looks_in_us is None else seen.looks_in_us / 1e6
             spans.append(looks_in_s + 0.002)
         if spans:
-            self._ends[partition] = time.monotonic() + min(spans)
+            self._ends[partition] = self._clock() + min(spans)
 
     @property
     def lies(self) -> list[int]:
@@ -91,14 +97,14 @@ class Places:
         if not self._ends:
             return None
         together = min(self._ends.values()) + _TOGETHER_S
-        return max(end for end in self._ends.values() if end <= together) - time.monotonic()
+        return max(end for end in self._ends.values() if end <= together) - self._clock()
 
     def wake(self, by: set[int] | None) -> None:
         """Rung by these partitions; None: maybe by all."""
         if by is None:
             self.todo = list(self.partitions)
             return
-        now = time.monotonic()
+        now = self._clock()
         over = {place for place, end in self._ends.items() if end <= now}
         first = [place for place in self.partitions if place in by]
         # Where its name is not written down it is not looked at before the net: the server there cannot be reached.
