@@ -192,9 +192,12 @@ class Sends(Record):
 
 
 async def _told(backend: Backend) -> bool:
+    """Whether a move was begun. If so, each part of the storage knows of it from then on."""
     try:
         await backend.storage.check_stays()
     except StorageMoved:
+        assert backend.movable
+        await backend.movable.stand()
         return True
     return False
 
