@@ -23,9 +23,8 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.handling.awaiting import is_awaitable
 from shardq.handling.info import HandlerInfo, info_of
-from shardq.model import EMPTY, AllTerms, Batch, Hand, handler_name, split_key
+from shardq.model import Batch, Hand, handler_name
 from shardq.outputs import Output
-from shardq.protocols import Served
 from shardq.results.inbox import Inbox
 from shardq.tracing.api import is_there
 from shardq.tracing.processing import processing
@@ -36,23 +35,17 @@ from shardq.working.in_hand import InHand
 from shardq.working.lease import Lease
 from shardq.working.outbox import Outbox
 from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
-from shardq.working.quantum import Quantum
-from shardq.working.taking import Taking
+from shardq.working.turns import PAUSE_WHEN_UNUSABLE_S, Turns
 
 if TYPE_CHECKING:
     from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.worker")
 
-#: How long a thread rests whose handler gave a usable batch size at its start, and later one that is not usable.
-PAUSE_WHEN_UNUSABLE_S = 1.0
 #: How often in a row work that a storage offered may turn out to be gone.
 MOST_MISSES = 10
 #: During a batch that took longer, a stop may have arrived, on which the loop acts only after several turns.
 _LONG_BATCH_S = 0.01
-#: No handlers, and no terms: with these a turn acknowledges, and hands out nothing.
-_NONE = frozenset[str]()
-_NO_TERMS: AllTerms = {}
 
 
 class Binding:
@@ -64,17 +57,10 @@ class Binding:
         self._class = handler_class
         self._taken = hand.batch if hand.batch.count else None
         """A batch that the storage handed out already. An empty one: it has none now."""
-        self._terms = worker.handlers.terms().get(split_key(hand.key)[0])
-        """The terms by which a turn of the storage hands out batches. None: no turns are made."""
-        self._at_once = self._terms is not None
-        """Whether no code of the handler runs before its first batch and after its last one."""
-        self._quantum = Quantum(worker.settings)
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._info: HandlerInfo
         """Known from `open` on."""
-        self._taking: Taking | None = None
-        """Known from the first batch on that no turn hands out."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._lease = Lease.of(worker.lock, hand.key, renews=worker.hooks.renews)
@@ -83,6 +69,7 @@ class Binding:
         self._outbox = Outbox(worker.queue, name)
         self._callers = Callers(self._storage)
         self._in_hand = InHand(worker, hand, name, self._outbox, self._callers)
+        self._turns = Turns(worker, self._in_hand, handler_class)
 
     @property
     def key(self) -> str:
@@ -99,10 +86,10 @@ class Binding:
         self._info, self._context = info_of(self._class), copy_context()
         if self._lease:
             self._lease.begin(self._worker.waiting.interrupt)
-        if self._at_once:
+        if self._turns.at_once:
             self._give(self._class())
             return
-        self._terms = self._info.terms(self._worker.settings.batch_size)
+        self._turns.terms = self._info.terms(self._worker.settings.batch_size)
         handler = self._give(await self._code.result(self._context, self._class.create))
         await self._code.result(self._context, handler.start)
         self._info.batch_size(handler, self._worker.settings.batch_size)
@@ -111,7 +98,7 @@ class Binding:
         """Stop the handler. What that raises is only logged: no request is in hand."""
         if self._lease:
             await self._lease.end()
-        if self._handler is None or self._at_once:
+        if self._handler is None or self._turns.at_once:
             return
         try:
             await Code(self._worker.hooks, self._class.timeout_s, None).result(self._context, self._handler.stop)
@@ -124,7 +111,7 @@ class Binding:
         """
         assert self._handler
         if limit != float("inf"):
-            self._terms = None  # a turn could hand out more requests than the limit allows
+            self._turns.terms = None  # a turn could hand out more requests than the limit allows
         in_hand = self._in_hand
         while in_hand.done < limit and self._may_go_on():
             batch: Batch | End | None = self._taken
@@ -150,33 +137,27 @@ class Binding:
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if outcome.more is None and not self._moves_on and self._quantum.is_over(in_hand.done):
-                if await self._worker.others_wait():
-                    return Leave()
-                self._quantum.begin(in_hand.done)
+            if outcome.more is None and await self._turns.give_way():
+                return Leave()
         return Leave()
 
     def _goes_on(self, end: End) -> bool:
         """Whether the stay goes on in the thread that the storage claimed when it released this one: it is of the same
         handler, which neither begins nor ends anything with a thread.
         """
-        if not isinstance(end, MovedOn) or end.hand is None or self._lease or not self._at_once:
+        turns = self._turns
+        if not isinstance(end, MovedOn) or end.hand is None or self._lease or not turns.at_once:
             return False
         handlers, hand = self._worker.handlers, end.hand
-        self._terms = handlers.terms().get(self._info.name)
-        if self._terms is None or handlers.of(hand.key) is not self._class:
+        turns.terms = handlers.terms().get(self._info.name)
+        if turns.terms is None or handlers.of(hand.key) is not self._class:
             return False
         self._worker.went_on(self.key, hand, self.done)
         self._in_hand.claim(hand)
-        self._taken, self._taking = hand.batch, None
-        self._quantum.begin(0)
+        self._taken = hand.batch
+        turns.begin()
         self._give(self._class())
         return True
-
-    @property
-    def _moves_on(self) -> bool:
-        """Whether a turn leaves the thread at the end of the quantum. Else the worker looks whether others wait."""
-        return self._at_once and self._terms is not None
 
     @property
     def _failures(self) -> Failures:
@@ -199,14 +180,13 @@ class Binding:
             batch: Batch | End | None
             batch, self._taken = self._taken, None
             if batch is None:
-                by_turn = self._terms is not None and not misses and not self._storage.suspends
-                batch = await (self._turned() if by_turn else self._take(handler, limit - self.done))
+                batch = await self._turns.next_batch(handler, self._context, limit - self.done, missed=bool(misses))
             if not isinstance(batch, Batch):
                 return batch
             if batch.count:
                 return batch
-            if self._at_once and self._terms and self.done:
-                return await self._rested()
+            if self._turns.at_once and self._turns.terms and self.done:
+                return await self._turns.rest()
             if not await self._worker.more_comes(self.key):
                 break
             misses += 1
@@ -214,31 +194,8 @@ class Binding:
                 log.error("the storage offers work and hands out none", extra={"key": self.key})
                 return Leave(PAUSE_WHEN_UNUSABLE_S)
             if misses > 1:
-                await self._find_what_was_missed()
+                await self._turns.find_missed()
         return Leave()
-
-    async def _turned(self) -> Batch | MovedOn:
-        """The next batch of the thread, or what a turn found instead."""
-        served, terms = self._sought()
-        stay = not self._quantum.is_over(self._in_hand.done)
-        hand = await self._storage.turn(self._in_hand.of(EMPTY), served, terms, stay=stay)
-        outcome = self._led_to(hand, stay=stay)
-        return outcome if isinstance(outcome, MovedOn) else outcome.more or EMPTY
-
-    async def _take(self, handler: Handler[Any], room: float) -> Batch | Leave:
-        """The next batch of the thread, of no more requests than there is room for. One that no turn hands out."""
-        if self._taking is None:
-            self._taking = Taking(self._worker, self.key, self._in_hand.token, self._class, self._context)
-        batch = await self._taking.take(handler, self._terms and self._terms.limit, room)
-        return Leave(PAUSE_WHEN_UNUSABLE_S) if batch is None else batch
-
-    async def _find_what_was_missed(self) -> None:
-        """The storage said that there is work, and it was in none of the priorities. It may have been cancelled
-        meanwhile, but not each time.
-        """
-        await self._worker.waiting.let_others_run(long=True)
-        if self._taking:
-            await self._taking.find_unlisted()
 
     async def _settled(self, handler: Handler[Any], batch: Batch) -> Outcome:
         """Handle and acknowledge a batch, or bury it."""
@@ -294,7 +251,12 @@ class Binding:
             left = batch.count - self._in_hand.acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand.left, error)
         try:
-            return await self._finished(batch, outputs)
+            outcome = await self._turns.acknowledge(batch, outputs)
+            if outcome is None:
+                raise self._outbox.no_room(outputs)
+            if self._callers.wait:
+                await tell_holders(self._storage, outputs)
+            return outcome
         except QueueFull as error:
             if await self._nothing_else_is_stored():
                 return await self._failures.of_handler(batch, 1, 1, error)
@@ -312,8 +274,7 @@ class Binding:
             return result if span is None else span.over(result, context, self._failures.shown)
         if self._info.suspends or code.interrupts:
             return code.result(context, function, *requests, batch=batch)
-        returned = code.result_at_once(context, function, requests, batch)
-        return code.result(context, lambda: returned, batch=batch) if is_awaitable(returned) else returned
+        return code.result_at_once(context, function, requests, batch)
 
     async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
         """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last
@@ -344,54 +305,3 @@ class Binding:
         """The requests of messages with nothing in front of them. A request type may have code, as validators are."""
         decode = self._worker.queue.serializer.decode
         return self._code.contained(self._context.copy(), decode, self._info.kind, batch)  # type: ignore[no-any-return]
-
-    async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
-        """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be
-        another thread. While other tasks of this process run, the worker has no batch in hand: should one of them end
-        the process, no request would be to blame. Where the storage suspends they run in each step, and a second one
-        would change nothing. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and `ScheduleError` for outputs that
-        are not stored; then nothing is acknowledged.
-        """
-        lets_run = self._worker.waiting.others_are_due and not self._storage.suspends
-        by_pop = self._terms is None or self._worker.stopping
-        stay = not self._quantum.is_over(self._in_hand.done + self._in_hand.left)
-        ends_here = by_pop or lets_run or not (stay or self._moves_on)
-        former = self._in_hand.of(batch)
-        if by_pop:
-            hand: Hand | None = former
-            stored = await self._storage.pop(former, batch.count, outputs)
-        else:
-            served, terms = (_NONE, _NO_TERMS) if ends_here else self._sought()
-            hand = await self._storage.turn(former, served, terms, stay=stay or ends_here, outputs=outputs)
-            stored = not outputs or hand is not former
-        if not stored:
-            raise self._outbox.no_room(outputs)
-        self._in_hand.note_acknowledged(batch.count)
-        if self._callers.wait:
-            await tell_holders(self._storage, outputs)
-        return Done() if ends_here else self._led_to(hand, stay=stay)
-
-    def _sought(self) -> tuple[Served, AllTerms]:
-        """What a turn looks for: work of these handlers, by these terms."""
-        if self._at_once:
-            return self._worker.handlers.served(), self._worker.handlers.terms()
-        # A handler that has to be stopped keeps its thread until it is stopped: no other one is served before.
-        assert self._terms
-        return _NONE, {split_key(self.key)[0]: self._terms}
-
-    def _led_to(self, hand: Hand | None, *, stay: bool) -> Done | MovedOn:
-        """How the stay goes on with what a turn gave."""
-        if hand is None or hand.token != self._in_hand.token:
-            return MovedOn(hand)
-        if not stay:
-            self._quantum.begin(self._in_hand.done)
-        self._in_hand.given = hand
-        return Done(more=hand.batch)
-
-    async def _rested(self) -> Batch | End:
-        """Wait for the next batch of the thread, or of another one."""
-        stay = not self._quantum.is_over(self.done)
-        hand = await self._worker.waiting.rest(self._in_hand.of(EMPTY), self._worker.hold_s, stay=stay)
-        if hand and hand.token != self._in_hand.token:
-            return MovedOn(hand)
-        return hand.batch if hand and hand.batch.count else Leave()

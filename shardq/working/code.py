@@ -11,7 +11,7 @@ from typing import Any
 from shardq.errors import DecodeError, HandlerError
 from shardq.handler import call, called
 from shardq.handling.awaiting import is_awaitable
-from shardq.handling.isolation import InContext, plainly
+from shardq.handling.isolation import InContext, plainly_with
 from shardq.model import Batch
 from shardq.text.printable import type_name
 from shardq.working import failure
@@ -30,6 +30,8 @@ class Code:
         self._hooks = hooks
         self._timeout_s = timeout_s
         self._lease = lease
+        self.interrupts = timeout_s is not None or lease is not None
+        """Whether the handler's code is interrupted where it takes too long, or where its claim is lost."""
 
     async def result(self, context: Context, function: Callable[..., Any], *arguments: Any, batch: Any = True) -> Any:
         """The result of the handler's code, run in this context, for a batch if for one. Raises `HandlerTimeout` where
@@ -52,7 +54,7 @@ class Code:
         self, context: Context, function: Callable[..., Any], arguments: Sequence[Any], batch: Any
     ) -> Any:
         """As `result`, without a coroutine: for code that nothing interrupts, see `interrupts`, in a context that is
-        for this call alone. What can be awaited comes back as it is, for `result`.
+        for this call alone. Where what it returns is to be awaited, this is what to await for that: see `result`.
         """
         try:
             result = context.run(called, function, arguments, batch)
@@ -62,19 +64,14 @@ class Code:
                 self._contain(error)
             raise
         if is_awaitable(result):
-            return result
+            return self.result(context, lambda: result, batch=batch)
         self._hooks.after_step(_RETURNED)
         return result
-
-    @property
-    def interrupts(self) -> bool:
-        """Whether the handler's code is interrupted where it takes too long, or where its claim is lost."""
-        return self._timeout_s is not None or self._lease is not None
 
     def contained(self, context: Context, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """The result of a function that calls code of request and result types. Raises `Unready` as well."""
         try:
-            return context.run(plainly, partial(function, **named) if named else function, *arguments)
+            return context.run(plainly_with, partial(function, **named) if named else function, arguments)
         except OSError as error:
             if unready := failure.unready(error):
                 raise unready from error
