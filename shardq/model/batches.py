@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from signal import Signals
 from typing import Any, NamedTuple
@@ -73,9 +73,12 @@ class Batch:
     unread: Any = None
     """Where its messages are that are not read yet. For the storage alone, which reads them before it returns it."""
 
-    @property
-    def count(self) -> int:
-        return len(self.ends)
+    count: int = field(init=False)
+    """How many messages there are."""
+
+    def __post_init__(self) -> None:
+        # Not found out anew each time: a worker's round looks at it a dozen times.
+        self.count = len(self.ends)
 
     @property
     def numbers(self) -> Sequence[int]:
