@@ -11,7 +11,7 @@ from shardq.cli.opened import PATIENCE_S, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.cli.standing import standing_lines
-from shardq.cli.status import Rates, figures, speed
+from shardq.cli.status import Rates, figures, later_lines, speed
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
@@ -75,8 +75,7 @@ def status_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Handl
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
         lines.append(f"dead:     {counted(view.dead, 'dead letter')}; {view.buried:,} failed for good so far{gone}")
-    if view.deferred or view.recurrent:
-        lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent")
+    lines += later_lines(view.counts, view.next_due_us)
     lines += pause_lines(view.paused)
     lines.append(f"messages: {size(view.used_bytes)}")
     families = columns(_FAMILY_TITLES, list(map(_row, view.families)), none="no family serves it")

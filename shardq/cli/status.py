@@ -16,7 +16,7 @@ from shardq.cli.standing import standing_lines
 from shardq.connect import is_redis
 from shardq.drivers.shared.engine import engine_name
 from shardq.drivers.shared.observing import Overview, WorkerView
-from shardq.model import HandlerView
+from shardq.model import Counts, HandlerView
 from shardq.protocols import Observer, Overviewed
 from shardq.text.wording import counted, how_far
 
@@ -46,10 +46,7 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
         gone = f"; {went(view.evicted)}" if view.evicted else ""
         letters = counted(view.dead, "dead letter")
         lines.append(f"dead:     {letters}; {counted(view.buried, 'request')} failed for good so far{gone}")
-    if view.deferred or view.recurrent:
-        due_s = (view.next_due_us or 0) / 1e6 - time.time()
-        when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
-        lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
+    lines += later_lines(view.counts, view.next_due_us)
     lines += pause_lines(view.paused)
     reserve = f"{size(view.reserved_bytes)} in reserve"
     lines.append(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {reserve}")
@@ -59,6 +56,16 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
     workers = columns(titles, [_row(worker) for worker in view.workers], none="no workers")
     return "\n".join(lines) + f"\n{workers}{handlers_text(handlers)}"
+
+
+def later_lines(counts: Counts, next_due_us: int | None) -> list[str]:
+    """What is said of requests that wait for their time: a line, or none where there are none."""
+    if not counts.deferred and not counts.recurrent:
+        return []
+    due_s = (next_due_us or 0) / 1e6 - time.time()
+    when = f"in {age(due_s)}" if due_s > 0 else "now"
+    said = f"; the next is due {when}" if next_due_us is not None else ""
+    return [f"later:    {counts.deferred:,} deferred, {counts.recurrent:,} recurrent{said}"]
 
 
 def speed(rates: Rates) -> str:

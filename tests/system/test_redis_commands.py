@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -62,11 +63,14 @@ def test_status_shows_figures_and_who_has_a_thread(url: str, command: Command) -
 
     said = json.loads(command("status", "--json", "--sample", "0"))
     assert (said["queued"], said["recurrent"], said["rates"]) == (8, 1, None)
+    assert time.time() < said["next_due_us"] / 1e6 <= time.time() + 3600
     [family] = said["families"]
     assert (family["host"], family["supervisor_pid"], family["state"]) == (socket.gethostname(), None, "serving")
     [worker] = family["workers"]
     assert (worker["pid"], worker["threads"][0]["thread"]) == (os.getpid(), f"{Record.__module__}/Record/3")
-    assert "8 queued, 0 of 8 handled" in command("status", "--sample", "0.01")
+    text = command("status", "--sample", "0.01")
+    assert "8 queued, 0 of 8 handled" in text
+    assert "0 deferred, 1 recurrent; the next is due in" in text
     assert "in use" in command("destroy", "--with-requests", code=cli.FAILED)
 
 

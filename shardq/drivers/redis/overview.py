@@ -41,6 +41,8 @@ class Overview:
     """Requests that wait for their time; they are not `accepted` before."""
     recurrent: int
     """Requests that come again and again."""
+    next_due_us: int | None
+    """When the first of both is due, Unix microseconds; None: none waits."""
     used_bytes: int
     """Of all messages and dead letters."""
     sleepers: int
@@ -113,12 +115,13 @@ async def overview_of(storage: RedisStorage) -> Overview:
     server, first = storage.server, {"limit": _CLAIMS}
     used_bytes = sleepers = now_us = 0
     standing = goes_to = ""
-    claims, words = list[Claim](), list[bytes]()
+    claims, words, due_us = list[Claim](), list[bytes](), list[int]()
     for partition, reply in enumerate(await server.run_everywhere("overview", first)):
         told = decoded(reply[0])
         used_bytes, now_us = used_bytes + told["used"], max(now_us, told["now"])
         sleepers = max(sleepers, told["sleepers"])
         standing, goes_to = standing or told["standing"], goes_to or told.get("to") or ""
+        due_us += [int(told["next_due"])] if "next_due" in told else []
         words += reply[1:]
         claims += _claims(told)
         while "after" in told:
@@ -130,6 +133,7 @@ async def overview_of(storage: RedisStorage) -> Overview:
     return Overview(
         counts.queued,
         **counts._asdict(),
+        next_due_us=min(due_us, default=None),
         used_bytes=used_bytes,
         sleepers=sleepers,
         standing=standing,
