@@ -22,10 +22,12 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.handler import drive
+from shardq.metrics import exposed
 from shardq.model import Ending
 from shardq.supervisor.exits import Exit
 from tests.support.homes import Home, ServerHome
 from tests.support.jobs import Folder, Gated, Record
+from tests.support.metrics import parsed
 from tests.support.programs import until
 from tests.support.supervised import Start, client
 from tests.support.tasks import LIMIT_S
@@ -174,6 +176,28 @@ async def test_the_death_of_a_worker_frees_no_thread_of_its_namesake_in_another_
     assert await storage.claimed(f"{JOBS}/Record/1")
     for its in (mine, other, supervised.storage):
         await its.close()
+
+
+def test_deaths_of_workers_are_counted_by_how(start: Start, url: str, storage: RedisStorage) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2).serving()
+    first, second = program.workers(2)
+    os.kill(first, signal.SIGKILL)
+    os.kill(second, signal.SIGSEGV)
+    until(lambda: sum(stats_of(storage).deaths.values()) == 2, "both are counted")
+
+    assert program.stop() == Exit.OK
+    assert stats_of(storage).deaths == {"killed": 1, "signal": 1, "exited": 0, "hung": 0, "unknown": 0}
+    assert parsed(asyncio.run(exposed(url)))["shardq_worker_deaths_total", "signal"] == 1
+
+
+async def test_threads_are_counted_by_state(storage: RedisStorage) -> None:
+    for number in range(4):
+        await storage.append([(f"{JOBS}/Record/{number}/0", [b"any"])])
+    resting = await storage.claim(f"{JOBS}/Record/0")
+    assert await storage.claim(f"{JOBS}/Record/1")
+    await storage.unclaim(f"{JOBS}/Record/0", resting, 3600.0)
+
+    assert (await overview_of(storage)).threads == {"ready": 2, "bound": 1, "resting": 1}
 
 
 def test_a_process_that_was_forked_has_a_name_of_its_own(url: str) -> None:

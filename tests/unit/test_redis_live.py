@@ -1,20 +1,26 @@
-"""What a supervisor over a server knows for its line on a terminal, and that it sleeps where nothing is to do."""
+"""What a supervisor over a server knows for its line on a terminal, that it sleeps where nothing is to do, and what it
+has the server count.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import select
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from shardq.drivers.redis import supervised as module
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.news import WORK, News
+from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.progress import WorkTeller
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer, join
 from shardq.model import Hand, Terms
+from shardq.settings import StorageSettings
 from shardq.supervisor.output.live import Live
 from tests.support.leaks import segment_name
 from tests.support.redis_server import removed_when_right, running_server
@@ -108,3 +114,16 @@ def test_a_worker_tells_of_its_batches_now_and_then() -> None:
     news.close()
     assert set(told) == {WORK}
     assert len(told) < 100
+
+
+async def test_a_death_is_counted_when_the_server_is_there_again(tmp_path: Path) -> None:
+    storage = RedisStorage(Address(path=str(tmp_path / "server")), StorageSettings(prefix=f"{segment_name()}_"))
+    supervised = SupervisedServer(storage)
+    await asyncio.to_thread(supervised.count_death, "exited")
+
+    (tmp_path / "server").symlink_to(running_server().socket)
+    await asyncio.to_thread(supervised.count_death, "hung")
+
+    deaths = (await overview_of(storage)).deaths
+    assert {how: number for how, number in deaths.items() if number} == {"exited": 1, "hung": 1}
+    await removed_when_right(storage)

@@ -9,10 +9,12 @@ from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, familie
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import AtWork, Counts, CrewMember, Pause, split_key
+from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, split_key
 
 #: Claims that one script returns at a time.
 _CLAIMS = 256
+#: What a thread is that a server knows.
+_STATES = ("ready", "bound", "resting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Overview:
     """URL of where its content goes or went, without a password. Empty: it stays."""
     paused: list[Pause]
     """The handlers that are paused."""
+    threads: dict[str, int]
+    """Threads by state: `ready` for a worker, `bound` to one, and `resting` after a failure; none are kept idle."""
+    deaths: dict[str, int]
+    """Workers that died so far, by how: `killed`, `signal`, `exited`, `hung`, `unknown`. Those that ended as they were
+    told, or were killed because their time for that was over, are not among them. A death whose answer was lost may
+    count twice.
+    """
     families: list[FamilyView]
 
     @property
@@ -116,12 +125,18 @@ async def overview_of(storage: RedisStorage) -> Overview:
     used_bytes = sleepers = now_us = 0
     standing = goes_to = ""
     claims, words, due_us = list[Claim](), list[bytes](), list[int]()
+    threads: dict[str, int] = dict.fromkeys(_STATES, 0)
+    deaths: dict[str, int] = dict.fromkeys(DIED, 0)
     for partition, reply in enumerate(await server.run_everywhere("overview", first)):
         told = decoded(reply[0])
         used_bytes, now_us = used_bytes + told["used"], max(now_us, told["now"])
         sleepers = max(sleepers, told["sleepers"])
         standing, goes_to = standing or told["standing"], goes_to or told.get("to") or ""
         due_us += [int(told["next_due"])] if "next_due" in told else []
+        for state in threads:
+            threads[state] += told[state]
+        for how, number in (told.get("deaths") or {}).items():
+            deaths[how] += number
         words += reply[1:]
         claims += _claims(told)
         while "after" in told:
@@ -139,6 +154,8 @@ async def overview_of(storage: RedisStorage) -> Overview:
         standing=standing,
         goes_to=goes_to,
         paused=await storage.pauses(),
+        threads=threads,
+        deaths=deaths,
         families=families,
     )
 

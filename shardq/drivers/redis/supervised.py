@@ -12,6 +12,7 @@ import os
 import random
 import select
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -83,6 +84,8 @@ class SupervisedServer:
         self._condemned = set[int]()
         self._unsaid: list[tuple[int, Ending]] = []
         """Deaths that the server was not told of yet."""
+        self._uncounted = Counter[Died]()
+        """Deaths that it did not count yet, by how."""
         self._counts = Counts(0, 0)
         self._renew_at = 0.0
         self._reachable, self._told = True, False
@@ -148,6 +151,8 @@ class SupervisedServer:
         now = time.monotonic()
         if self._unsaid:
             self._say_deaths()
+        if self._uncounted:
+            self._count_deaths()
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
         elif self._progress.left_s(now) == 0:
@@ -185,7 +190,8 @@ class SupervisedServer:
         return LastSeen(attached, self._say_deaths())
 
     def count_death(self, how: Died) -> None:
-        """A server does not count deaths."""
+        self._uncounted[how] += 1
+        self._count_deaths()
 
     def excuse(self, pid: int) -> None:
         owner = self.family.owner(pid)
@@ -268,6 +274,12 @@ class SupervisedServer:
             self._unsaid.pop(0)
             had_batch = said[0][1] > 0
         return had_batch
+
+    def _count_deaths(self) -> None:
+        """Have the server count the deaths that it does not know of. Where its answer is lost, it counts them twice."""
+        said = {"family": self._words(), "deaths": dict(self._uncounted)}
+        if self._asked(lambda: plainly(self.storage.server.run("family", HOME, said, patience_s=0.0)), 0):
+            self._uncounted.clear()
 
     def _free_threads_of_killed(self) -> None:
         """Else others would wait for their leases to end."""
