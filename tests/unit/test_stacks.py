@@ -89,7 +89,14 @@ def test_a_process_tells_where_it_is_and_goes_on(begin: Begin, act: Callable[[],
 def test_all_threads_are_told(begin: Begin) -> None:
     def two() -> None:
         threading.Thread(target=waits, daemon=True).start()
+        inside.acquire()  # the search lets no other thread come any further
         searches()
+
+    def waits() -> None:
+        inside.release()
+        threading.Event().wait()
+
+    inside = threading.Semaphore(0)
 
     pid = begin(two).pid
     until_in(pid, "searches")
