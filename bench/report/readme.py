@@ -82,12 +82,12 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [_row(row, its) for row in _ROWS if (its := found.get(row.scenario))]
     return "\n".join(
         [
-            f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
-            f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
+            f"Medians of {rounds(taken['rounds'])} of `scripts/bench`, size {taken['size']}, on {machine['processor']}",
+            f"with {machine['cores']} cores, at commit {taken['commit']}.",
             *meanwhile,
             *some,
-            f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
-            "[Performance](docs/reference/performance.md) begins with these, and says what each rival does not do.",
+            "[Performance](docs/reference/performance.md) has the whole command, and says what each rival does not do.",
+            f"It begins with the {slower} of {len(compared)} comparisons in which a rival is better than shardq.",
             "",
             f"| end to end, 16 threads | {' | '.join(_COLUMNS)} |",
             "|---|" + "---|" * len(_COLUMNS),
