@@ -10,11 +10,13 @@ from typing import Any
 
 from shardq.handler import drive
 
+#: What is mostly returned, and never has to be awaited. To ask an abstract class takes a while.
+_PLAIN = frozenset((type(None), list, tuple, dict, str, bytes, int, float, bool))
+
 
 def is_awaitable(returned: Any) -> bool:
     """Whether what a `route()` or a handler returned has to be awaited."""
-    # To ask an abstract class takes a while.
-    return returned is not None and type(returned) is not list and isinstance(returned, Awaitable)
+    return type(returned) not in _PLAIN and isinstance(returned, Awaitable)
 
 
 def result_of(awaitable: Awaitable[Any], *, may_wait: bool) -> Any:

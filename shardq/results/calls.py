@@ -126,8 +126,11 @@ class Calls:
             self._have_read()
 
     def _have_read(self) -> None:
-        """Have one of the calls that wait read the inbox, where none does."""
-        if not self._is_read and (waiter := next(iter(self._waiters.values()), None)):
+        """Have one of the calls that wait read the inbox, where none does. Those whose request is not stored yet see by
+        themselves whether one does.
+        """
+        waiting = (waiter for waiter in self._waiters.values() if waiter.woken and not waiter.woken.done())
+        if not self._is_read and (waiter := next(waiting, None)):
             waiter.wake()
 
     def _answer(self, reply: Reply) -> None:

@@ -63,6 +63,9 @@ class Binding:
         """Known from `open` on."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
+        self._untold: Sequence[Output] = ()
+        """Results that are stored, and that nobody was told of yet. To tell may suspend, and may be cancelled there. So
+        first the hand that came in the same step has to be known to what releases it."""
         self._lease = Lease.of(worker.lock, hand.key, renews=worker.hooks.renews)
         self._code = Code(worker.hooks, handler_class.timeout_s, self._lease)
         name = handler_name(handler_class)
@@ -96,6 +99,8 @@ class Binding:
 
     async def close(self) -> None:
         """Stop the handler. What that raises is only logged: no request is in hand."""
+        if self._untold:
+            await self._tell()
         if self._lease:
             await self._lease.end()
         if self._handler is None or self._turns.at_once:
@@ -114,6 +119,8 @@ class Binding:
             self._turns.terms = None  # a turn could hand out more requests than the limit allows
         in_hand = self._in_hand
         while in_hand.done < limit and self._may_go_on():
+            if self._untold:
+                await self._tell()
             batch: Batch | End | None = self._taken
             if batch is None or not batch.count:
                 try:
@@ -140,6 +147,11 @@ class Binding:
             if outcome.more is None and await self._turns.give_way():
                 return Leave()
         return Leave()
+
+    async def _tell(self) -> None:
+        """Tell those who wait of results that were stored."""
+        results, self._untold = self._untold, ()
+        await tell_holders(self._storage, results)
 
     def _goes_on(self, end: End) -> bool:
         """Whether the stay goes on in the thread that the storage claimed when it released this one: it is of the same
@@ -255,7 +267,7 @@ class Binding:
             if outcome is None:
                 raise self._outbox.no_room(outputs)
             if self._callers.wait:
-                await tell_holders(self._storage, outputs)
+                self._untold = outputs
             return outcome
         except QueueFull as error:
             if await self._nothing_else_is_stored():

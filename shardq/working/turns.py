@@ -108,10 +108,11 @@ class Turns:
             await self._taking.find_unlisted()
 
     async def give_way(self) -> bool:
-        """Whether the stay ends here, at the end of the quantum, because other threads wait. Where a turn goes to them
-        by itself it does not.
+        """Whether the stay ends here, at the end of the quantum, because other threads wait. Where the next batch comes
+        by a turn, which goes to them by itself, it does not.
         """
-        if self._moves_on or not self._quantum.is_over(self._in_hand.done):
+        by_turn = self._moves_on and not self._storage.suspends
+        if by_turn or not self._quantum.is_over(self._in_hand.done):
             return False
         if await self._worker.others_wait():
             return True

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from shardq import Queue, Supervisor
+from shardq import Queue, Route, Supervisor
 from shardq.errors import HandlerError
+from shardq.model import Tube
 from tests.support.drivers import Backend
 from tests.support.fair import Endless
 from tests.support.homes import cases_on_homes
@@ -79,6 +80,20 @@ async def test_so_it_is_left_by_a_worker_without_an_end(
         assert await queue.storage.wait_for_quiet(LIMIT_S)
 
     assert [thread for _, thread, _ in diary.of("done")][:6] == [0, 1, 0, 1, 0, 1]
+
+
+@both_ways
+async def test_a_thread_of_requests_that_do_not_decode_is_left_too(
+    quantum: dict[str, float], backend: Backend, queue: Queue
+) -> None:
+    """Each becomes a dead letter, which is no turn."""
+    await queue.storage.append([(Tube(Note, Route(0)).pipe, [b"\xc1"] * 30)])
+    await queue.register(Note, *one_each(3, 1))
+
+    async with working(new_worker(backend, queue, batch_size=1, **quantum)):
+        await diary.until("done", times=3)
+        assert (await queue.storage.backlog()).dead <= 6
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
 
 
 async def test_the_quantum_of_items_is_counted_over_batches(backend: Backend, queue: Queue) -> None:

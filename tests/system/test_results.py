@@ -25,6 +25,7 @@ from shardq.errors import (
     ResultTimeout,
     ResultTooLarge,
 )
+from shardq.handling.prepared import Prepared
 from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
@@ -70,6 +71,15 @@ class Double(Handler[Item, int]):
 class AsyncDouble(Double):
     async def perform(self, *items: Item) -> list[int]:  # type: ignore[override]
         await asyncio.sleep(0)
+        return super().perform(*items)
+
+
+class Late(Double):
+    """Waits with the second item."""
+
+    async def perform(self, *items: Item) -> list[int]:  # type: ignore[override]
+        if items[0].number == 2:
+            await diary.gate.wait()
         return super().perform(*items)
 
 
@@ -178,6 +188,28 @@ async def test_calls_of_one_loop_at_the_same_time(queue: Queue, worker: Worker) 
 
         assert found == [2 * number for number in range(500)]
         await nothing_is_left(queue)
+
+
+async def test_a_call_that_waits_for_room_holds_up_no_other(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came first, and the call that reads for all has its result."""
+    room, stored = asyncio.Event(), queue.stored
+
+    async def store(call: Prepared) -> None:
+        if call.requests[0].number == 0:
+            await room.wait()
+        await stored(call)
+
+    monkeypatch.setattr(queue, "stored", store)
+    waits = asyncio.create_task(queue.call(Late, Item(0, 0)))
+    reads, last = (asyncio.create_task(queue.call(Late, Item(number, number))) for number in (1, 2))
+    async with working(worker):
+        assert await finished(reads) == 2
+        diary.gate.set()
+        assert await finished(last) == 4
+        room.set()
+        assert await finished(waits) == 0
 
 
 async def test_a_call_without_a_loop(queue: Queue, worker: Worker) -> None:

@@ -20,13 +20,14 @@ from shardq.errors import (
     ResultTooLarge,
     TicketUnknown,
 )
-from shardq.model import KEPT_PIPE, Hand, Part, inbox_pipe
+from shardq.model import KEPT_PIPE, Hand, Part, handler_name, inbox_pipe
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.results import ticketing
 from shardq.results.inbox import OpenInbox
 from shardq.settings import StorageSettings, WorkerSettings
 from shardq.testing import Clock, LocalQueue
+from shardq.working import binding, waiting
 from shardq.working.callers import tell_holders
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB
@@ -235,6 +236,28 @@ async def test_a_word_that_comes_as_its_holder_leaves_goes_with_it(
     monkeypatch.setattr(storage, "unclaim", unclaim)
     await cancelled(holder)
     assert (await storage.backlog()).queued == 1  # the request
+
+
+async def test_a_worker_that_is_cancelled_while_it_tells_holders_lets_go_of_what_came_next(
+    queue: Queue, worker: Worker, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step that stored the result claimed another thread."""
+    telling = asyncio.Event()
+
+    async def tell(*_: object) -> None:
+        telling.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(binding, "tell_holders", tell)
+    monkeypatch.setattr(waiting, "LOOP_TURN_S", 1e9)
+    await queue.submit(Pair, Item(0, 0))
+    await queue.register(Other, Item(1, 1))
+    serving = asyncio.create_task(worker.loop(handler=(Pair, Other)))
+    await finished(asyncio.create_task(telling.wait()))
+    await cancelled(serving)
+
+    keys = [f"{handler_name(handler)}/{thread}" for handler, thread in ((Pair, 0), (Other, 1))]
+    assert [await storage.claimed(key) for key in keys] == [False, False]
 
 
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:

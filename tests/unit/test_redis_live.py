@@ -127,3 +127,18 @@ async def test_a_death_is_counted_when_the_server_is_there_again(tmp_path: Path)
     deaths = (await overview_of(storage)).deaths
     assert {how: number for how, number in deaths.items() if number} == {"exited": 1, "hung": 1}
     await removed_when_right(storage)
+
+
+async def test_a_family_that_ends_has_its_last_deaths_counted(tmp_path: Path) -> None:
+    storage = RedisStorage(Address(path=str(tmp_path / "server")), StorageSettings(prefix=f"{segment_name()}_"))
+    supervised = SupervisedServer(storage)
+    supervised.bell()
+    await asyncio.to_thread(supervised.count_death, "exited")
+
+    (tmp_path / "server").symlink_to(running_server().socket)
+    await asyncio.to_thread(supervised.leave)
+
+    overview = await overview_of(storage)
+    assert (overview.deaths["exited"], overview.families) == (1, [])
+    await storage.server.destroy()
+    await asyncio.to_thread(supervised.close)

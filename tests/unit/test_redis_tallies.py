@@ -14,6 +14,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.tallies import MOST_TALLIED, OTHER, RATE_SPAN_S, handlers_of, sums_of
 from shardq.drivers.redis.verbs import tallying
 from shardq.drivers.redis.verbs.tallying import SAID_EACH_S
+from shardq.errors import FencedError
 from shardq.model import Hand, HandlerView, Terms
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
@@ -81,10 +82,37 @@ async def test_what_was_refused_is_not_counted(storage: RedisStorage) -> None:
     await storage.of_owner(storage.turning.owner, ending=None)
     with pytest.raises(Exception, match="token"):
         await storage.turn(hand, None, TERMS)
-    await storage.turning.tallying.say()
+    await storage.turning.tallying.say_last()
 
     view = (await views(storage))[HANDLER]
     assert (view.done, view.batches, view.failed["died"]) == (0, 0, 1)
+
+
+async def test_what_was_counted_before_a_refused_turn_is_said_later(
+    storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(tallying.time, "monotonic", lambda: clock[0])
+    assert await storage.append([(PIPE, [b"x"] * 3)])
+    hand = await storage.turn(await storage.turn(None, None, TERMS), None, TERMS)
+    assert hand
+    await storage.of_owner(storage.turning.owner, ending=None)
+    clock[0] += SAID_EACH_S
+    with pytest.raises(FencedError):
+        await storage.turn(hand, None, TERMS)
+    assert (await views(storage))[HANDLER].done == 0
+    await storage.turning.tallying.say_last()
+
+    view = (await views(storage))[HANDLER]
+    assert (view.done, view.batches) == (1, 1)
+
+
+async def test_a_handler_that_nobody_serves_has_a_rate_beside_others(storage: RedisStorage) -> None:
+    """Once a second the rate of one of them is brought to the moment: here that of the first alone."""
+    for name in ("m/First", "m/Second"):
+        assert await storage.append([(f"{name}/0/0", [b"x"] * 100)])
+
+    assert (await views(storage))["m/Second"].accepted_per_s > 0
 
 
 async def test_what_becomes_a_letter_is_not_counted_as_done(storage: RedisStorage) -> None:
@@ -106,7 +134,7 @@ async def test_a_forked_process_does_not_say_it_again(storage: RedisStorage, mon
     assert await storage.pop(hand, 1)
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: -1)
-        assert storage.turning.tallying.told() == {}
+        assert storage.turning.tallying.say().told == {}
     assert await storage.unclaim(KEY, token)
 
 

@@ -36,7 +36,7 @@ from shardq.drivers.redis.verbs.records import batch_of
 from shardq.drivers.redis.verbs.results import Results
 from shardq.drivers.redis.verbs.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.verbs.turning import Turning
-from shardq.errors import StorageMoved
+from shardq.errors import ShardqError, StorageMoved
 from shardq.model import (
     EMPTY,
     KEPT_PIPE,
@@ -262,7 +262,7 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
 
     async def close(self) -> None:
         self._keeping.end()
-        await self.turning.tallying.say()
+        await self.turning.tallying.say_last()
         await self.turning.presence.end()
         self.server.close()
 
@@ -286,9 +286,13 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         self.turning.strays.forget_claim(key)
         self._keeping.forget(key)
         self.turning.tallying.end(key)
-        await self.turning.tallying.say()
-        arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)}
-        return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
+        saying = self.turning.tallying.say()
+        arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)} | saying.told
+        try:
+            return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
+        except ShardqError:
+            self.turning.tallying.take_back(saying)
+            raise
 
     async def lease(self, *claims: Lease) -> list[bool]:
         """Let claims end so many seconds from now (None: as they are). Says for each whether its token is current."""

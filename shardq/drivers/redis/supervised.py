@@ -228,6 +228,8 @@ class SupervisedServer:
             self._free_threads_of_killed()
             names = self._bells.names
             plainly(self.storage.server.run_each("leave", {at: ({"sleeper": name}, ()) for at, name in names.items()}))
+            if self._uncounted:
+                self._count_deaths()  # before: with that it says that it is there
             plainly(say_end(self.storage.server, self.family))
             overview = plainly(overview_of(self.storage))
             return None if overview.in_use else overview.counts

@@ -1,12 +1,13 @@
 -- Release a thread: `Storage.unclaim`.
 -- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD TALLIES CAME
 -- needs: base frees sleepers tallies threads calls
--- args: key, token, pause_us, producer, call
+-- args: key, token, pause_us, tallies (what the worker did since it last said so: see shared/tallies.lua), producer, call
 -- Returns whether the token was its current one.
 local before = made_before()
 if before then
     return before[1]
 end
+tally_all(args.tallies)
 local its = held(args.key, args.token)
 if not its then
     commit()

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shardq.drivers.redis.servers.server import Server
 from shardq.errors import ShardqError
-from shardq.model import INBOX, Batch, bucket_of, split_key
+from shardq.model import EMPTY, INBOX, Batch, bucket_of, split_key
 
 #: What workers counted waits so many seconds at most while there are turns.
 SAID_EACH_S = 1.0
@@ -25,6 +26,17 @@ class _InHand(NamedTuple):
     waited_us: int
     done: int
     """So many of its messages were acknowledged."""
+
+
+class Saying(NamedTuple):
+    """What a script is told, for `take_back` where it refuses."""
+
+    told: dict[str, Any]
+    """Its argument, if there is anything to say."""
+    before: Tallies
+    """What had been counted without the batch that the script acknowledges."""
+    in_hand: Mapping[str, _InHand]
+    """That batch, by its thread."""
 
 
 class Tallying:
@@ -75,17 +87,29 @@ class Tallying:
         """Whether to say what was counted. `idle`: there may be no other turn soon."""
         return idle or time.monotonic() >= self._say_at
 
-    def told(self) -> dict[str, Any]:
-        """What a script is told. It is said with that."""
-        tallies, self._tallies = self._tallies, {}
+    def say(self, key: str = "", batch: Batch = EMPTY) -> Saying:
+        """Say what was counted, with a script that acknowledges this batch of a thread."""
         if self._pid != os.getpid():  # the process that this one was forked from says it
-            tallies, self._in_hand, self._pid = {}, {}, os.getpid()
+            self._tallies, self._in_hand, self._pid = {}, {}, os.getpid()
+        before = {handler: dict(sums) for handler, sums in self._tallies.items()}
+        in_hand = {key: self._in_hand[key]} if batch.count and key in self._in_hand else {}
+        if batch.count:
+            self.acknowledge(key, batch, batch.count)
+        tallies, self._tallies = self._tallies, {}
         self._say_at = time.monotonic() + SAID_EACH_S
-        return {"tallies": tallies} if tallies else {}
+        return Saying({"tallies": tallies} if tallies else {}, before, in_hand)
 
-    async def say(self) -> None:
-        """Say what was counted where no turn does. A server that does not answer at once is not told."""
-        told = self.told()
+    def take_back(self, saying: Saying) -> None:
+        """The script refused: it counted nothing, and the batch is not acknowledged."""
+        for handler, sums in saying.before.items():
+            its = self._tallies.setdefault(handler, {})
+            for name, by in sums.items():
+                its[name] = its.get(name, 0) + by
+        self._in_hand.update(saying.in_hand)
+
+    async def say_last(self) -> None:
+        """Say what was counted where no other script does. A server that does not answer at once is not told."""
+        told = self.say().told
         if told:
             with suppress(ShardqError):
                 await self._server.run("tally", 0, told, patience_s=0.0)

@@ -20,7 +20,7 @@ from shardq.drivers.redis.verbs.releasing import Releasing
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.strays import Strays
 from shardq.drivers.redis.verbs.tallying import Tallying
-from shardq.errors import StorageMoved
+from shardq.errors import ShardqError, StorageMoved
 from shardq.model import AllTerms, Batch, Hand, Terms, split_key
 from shardq.protocols import Served
 
@@ -86,13 +86,14 @@ class Turning:
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
             return found
         now = time.monotonic()
+        seeks = served is None or bool(served)
         sweeps = now - self._looked_at >= (BLIND_ROUNDS if self._misses_some else SWEEP_ROUNDS) * self.round_s
-        leaves = now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
+        leaves = seeks and now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
         found = hand
         if hand or not leaves:
             own = layout.partition_of(hand.key) if hand else self._last
             found = (await self._at(own, hand, asked, {}, stay=stay, hold=leaves, sending=sending)).found
-            if found is not None and (found is hand or found.leads_on_from(hand)):
+            if not seeks or (found is not None and (found is hand or found.leads_on_from(hand))):
                 return found
         try:
             return await self._moved(found, asked, stay=stay, leaves=leaves, sweeps=sweeps)
@@ -238,7 +239,7 @@ class Turning:
         tells: bool = True,
     ) -> Look:
         """A turn on one partition. `lying`: a sleeper that lies down where there is nothing, and where it lay before.
-        `hold`: the thread of the hand is not left. `tells`: of the deadline of what is handed out.
+        `hold`: the thread of the hand is not left. `tells`: of what is handed out, and of its deadline.
         """
         served, terms = asked
         others = self._told(served, terms)
@@ -250,10 +251,10 @@ class Turning:
                 **lying,
             }
             acknowledged = hand and hand.batch.count
+            saying = None
             if self.tallying.is_due(idle=not acknowledged):
-                if hand and acknowledged:
-                    self.tallying.acknowledge(hand.key, hand.batch, acknowledged)
-                arguments |= self.tallying.told()
+                saying = self.tallying.say(*((hand.key, hand.batch) if hand else ()))
+                arguments |= saying.told
             if hand:
                 arguments["hand"] = hand_told(hand)
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
@@ -276,8 +277,17 @@ class Turning:
                 orphan=orphan,
                 patience_s=None,
             )
-            reply = await (sending.stored(step, _refusal) if sending else step())
+            try:
+                reply = await (sending.stored(step, _refusal) if sending else step())
+            except StorageMoved:
+                raise  # it acknowledged and counted before it said so
+            except ShardqError:
+                if saying:
+                    self.tallying.take_back(saying)
+                raise
             if reply is None:
+                if saying:
+                    self.tallying.take_back(saying)
                 return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)

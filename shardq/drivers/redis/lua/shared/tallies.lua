@@ -47,14 +47,18 @@ local function tally_all(counted)
 end
 
 local function count_came(handler, number)
-    local before = redis.call('HINCRBY', CAME, handler, number) - number
-    if before == 0 and redis.call('HLEN', CAME) > MOST_TALLIED then
+    local is_new = redis.call('HINCRBY', CAME, handler, number) == number
+    if is_new and redis.call('HLEN', CAME) > MOST_TALLIED then
         redis.call('HDEL', CAME, handler)
-        handler = OTHER_HANDLERS
+        handler, is_new = OTHER_HANDLERS, false
         redis.call('HINCRBY', CAME, handler, number)
     end
-    if now >= figure('rated') + 1000000 then
+    -- Without sums there is no rate: those of a new one are begun at once.
+    local is_due = now >= figure('rated') + 1000000
+    if is_due then
         state.rated = now
+    end
+    if is_due or is_new then
         tally(handler, {})
     end
 end
