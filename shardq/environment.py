@@ -279,6 +279,12 @@ class FromEnvironment:
         return found
 
     @classmethod
+    def variables_of(cls, *fields: str) -> list[str]:
+        """Names of the variables of the environment that give values to these fields now."""
+        meant = {cls._variable(label) for name in fields for label in (name, cls.model_fields[name].variable or name)}
+        return [name for name in os.environ if name.upper() in meant]
+
+    @classmethod
     def _variables(cls) -> dict[str, Any]:
         prefix = cls.model_config["env_prefix"]
         return {key: os.environ[name] for name in os.environ if (key := name.upper()).startswith(prefix)}

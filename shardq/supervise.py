@@ -130,6 +130,8 @@ def _supervise(
     options: argparse.Namespace, settings: SupervisorSettings, control: Control | None, origin: Origin
 ) -> Exit:
     supervises = options.as_worker is None and not options.probe
+    if options.control is not None:
+        settings.drain = False  # an application waits by itself, and its environment may be that of another family
     settings.progress = live.is_wanted(settings, embedded=options.control is not None)
     erases = settings.progress and standard.knows_codes(sys.stderr)
     logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises, erases=erases)

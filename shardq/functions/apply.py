@@ -87,13 +87,27 @@ def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
 async def _awaited(function: Function, value: Awaitable[Any]) -> Answer:
     try:
         return _answer_of(function, await value)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _failed(error)  # of something that the function waited for
     except (Exception, SystemExit) as error:
         return _failed(error)
 
 
 async def _completed(answers: Sequence[Answer | Coroutine[Any, Any, Answer]]) -> list[Answer]:
-    """The answers, once the coroutines among them have ended, which run at the same time."""
-    ended = iter(await asyncio.gather(*(answer for answer in answers if not isinstance(answer, Answer))))
+    """The answers, once the coroutines among them have ended, which run at the same time. Where one of them has to end
+    early, all do: an item that is done again must not go on beside that.
+    """
+    running = [asyncio.ensure_future(answer) for answer in answers if not isinstance(answer, Answer)]
+    try:
+        ended = iter(await asyncio.gather(*running))
+    except BaseException:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        raise
     return [answer if isinstance(answer, Answer) else next(ended) for answer in answers]
 
 

@@ -14,6 +14,7 @@ from shardq.results.calls import Calls
 from shardq.results.mapping import MapOptions, Mapping, Options
 from shardq.results.outcome import Outcome
 from shardq.results.results import Results, SyncResults
+from shardq.settings import check_timeout
 
 Value = TypeVar("Value")
 _Serving = type[Handler[Any, Value]]
@@ -41,9 +42,11 @@ class Calling(Asking):
         worker begins with the request any more.
 
         Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
-        `ResultTimeout`; `NotServed` where no living worker has the handler; what `register` raises; and `HandlerError`
-        inside a handler, which would wait for a worker while it keeps one.
+        `ResultTimeout`; `NotServed` where no living worker has the handler; what `register` raises;
+        `ConfigurationError` for a `timeout_s` that cannot be; and `HandlerError` inside a handler, which would wait for
+        a worker while it keeps one.
         """
+        check_timeout(timeout_s)
         info = self.callable(handler)
         await self.serving.check(info.name)
         loop = asyncio.get_running_loop()

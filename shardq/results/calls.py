@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from shardq.encoding.replies import Reply, decode_reply
-from shardq.errors import ResultTimeout, ShardqError
+from shardq.errors import FencedError, NotServed, ResultTimeout, ShardqError
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.handling.prepared import Prepared
@@ -26,11 +26,12 @@ IDLE_S = 0.25
 class _Waiter:
     """A call that waits for its result."""
 
-    __slots__ = ("answer", "handler", "info", "woken")
+    __slots__ = ("answer", "handler", "inbox", "info", "woken")
 
-    def __init__(self, handler: type[Handler[Any]], info: HandlerInfo) -> None:
+    def __init__(self, handler: type[Handler[Any]], info: HandlerInfo, inbox: OpenInbox) -> None:
         self.handler = handler
         self.info = info
+        self.inbox = inbox
         self.answer: tuple[Any, Exception | None] | None = None
         """Its result, or its exception. None: not known yet."""
         self.woken: asyncio.Future[None] | None = None
@@ -48,6 +49,10 @@ class Calls:
         self._queue = queue
         self._numbers = count()
         self._waiters: dict[int, _Waiter] = {}
+        self._heard: dict[str, float] = {}
+        """When anything was heard of a handler last, or a call began to wait for it alone, monotonic."""
+        self._looked_at = 0.0
+        """When it was looked last whether handlers are served, monotonic."""
         self._inbox: OpenInbox | None = None
         self._calls = 0
         """How many calls need the inbox. Without any, it stays open for a while: the next one has it at once."""
@@ -66,8 +71,8 @@ class Calls:
         number, inbox = next(self._numbers), await self._entered()
         try:
             call = await self._queue.sealed(handler, (request,), inbox.number, number, abandon=abandon)
-            waiter = _Waiter(handler, call.facts)
-            result = await self._answered(call, number, waiter, inbox, timeout_s)
+            waiter = _Waiter(handler, call.facts, inbox)
+            result = await self._answered(call, number, waiter, timeout_s)
         except BaseException:
             self._leave()
             await self._tidied(inbox)
@@ -76,15 +81,16 @@ class Calls:
         self._tidy_soon(inbox)
         return result
 
-    async def _answered(
-        self, call: Prepared, number: int, waiter: _Waiter, inbox: OpenInbox, timeout_s: float | None
-    ) -> Any:
+    async def _answered(self, call: Prepared, number: int, waiter: _Waiter, timeout_s: float | None) -> Any:
         """The result of a request that is stored here. One that does not come takes its request out again."""
+        name = waiter.info.name
+        if all(other.info.name != name for other in self._waiters.values()):
+            self._heard[name] = time.monotonic()
         self._waiters[number] = waiter
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 await self._queue.stored(call)
-                return await self._told(waiter, inbox)
+                return await self._told(waiter)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -94,36 +100,57 @@ class Calls:
                 self._have_read()
                 await self._cancelled(call)
 
-    async def _told(self, waiter: _Waiter, inbox: OpenInbox) -> Any:
+    async def _told(self, waiter: _Waiter) -> Any:
         """The answer to the call, from the one that reads the inbox, which may be this one."""
         while waiter.answer is None:
+            if waiter.inbox.lost:
+                raise waiter.inbox.lost
             if self._is_read:
                 waiter.woken = asyncio.get_running_loop().create_future()
                 await waiter.woken
             else:
-                await self._read(waiter, inbox)
+                await self._read(waiter)
         value, error = waiter.answer
         if error is not None:
             raise error
         return value
 
-    async def _read(self, waiter: _Waiter, inbox: OpenInbox) -> None:
+    async def _read(self, waiter: _Waiter) -> None:
         """Read the inbox for all calls until this one has its answer. Another one goes on then."""
         self._is_read = True
-        heard_at = time.monotonic()
         try:
             while waiter.answer is None:
                 await self._queue.before_waiting()
-                messages = await inbox.read(LOOK_S)
-                for message in messages:
+                for message in await waiter.inbox.read(LOOK_S):
                     self._answer(decode_reply(message))
-                if messages:
-                    heard_at = time.monotonic()
-                else:
-                    await self._queue.serving.check_still(waiter.info.name, time.monotonic() - heard_at)
+                if time.monotonic() - self._looked_at >= LOOK_S:
+                    self._looked_at = time.monotonic()
+                    await self._check_served()
+        except FencedError:
+            self._forget(waiter.inbox)
+            raise
         finally:
             self._is_read = False
             self._have_read()
+
+    def _forget(self, inbox: OpenInbox) -> None:
+        """No result comes to this inbox any more: tell all that wait for one. The next call opens another."""
+        if self._inbox is inbox:
+            self._inbox = None
+        for waiter in self._waiters.values():
+            if waiter.inbox is inbox:
+                waiter.wake()
+
+    async def _check_served(self) -> None:
+        """Tell the calls whose handlers no worker has any more, and of which nothing was heard for so long."""
+        for name in {waiter.info.name for waiter in self._waiters.values()}:
+            try:
+                await self._queue.serving.check_still(name, time.monotonic() - self._heard[name])
+            except NotServed as error:
+                for waiter in self._waiters.values():
+                    if waiter.info.name == name:
+                        waiter.answer = None, error
+                        waiter.wake()
 
     def _have_read(self) -> None:
         """Have one of the calls that wait read the inbox, where none does. Those whose request is not stored yet see by
@@ -139,6 +166,7 @@ class Calls:
         first = next(filter(None, waiters), None)
         if first is None:
             return
+        self._heard[first.info.name] = time.monotonic()
         values: Sequence[Any] = [None] * len(waiters)
         error: Exception | None = None
         try:
@@ -200,7 +228,13 @@ class Calls:
     def _tidy_soon(self, inbox: OpenInbox) -> None:
         """Have nothing stay in the inbox, where no call needs it. A call with a result need not wait for that."""
         if not self._calls and (self._tidying is None or self._tidying.done()):
-            self._tidying = asyncio.get_running_loop().create_task(self._tidied(inbox))
+            self._tidying = asyncio.get_running_loop().create_task(self._tidied_soon(inbox))
+
+    async def _tidied_soon(self, inbox: OpenInbox) -> None:
+        try:
+            await self._tidied(inbox)
+        finally:
+            self._tidying = None  # a task that has ended would keep its loop, and the loop these calls, for ever
 
     async def _tidied(self, inbox: OpenInbox) -> None:
         """Acknowledge what was read, unless a call that came meanwhile does. One that comes now waits for this: if two

@@ -39,6 +39,8 @@ class OpenInbox:
         self._storage = storage
         self.number = int.from_bytes(os.urandom(8), "little") >> 1 if number is None else number
         self._hand = Hand(inbox_key(self.number), 0, EMPTY)
+        self.lost: FencedError | None = None
+        """Why nothing comes to it any more, once that is known."""
 
     @property
     def is_open(self) -> bool:
@@ -60,10 +62,11 @@ class OpenInbox:
         try:
             found = await self._storage.rest(former, _NO_OTHERS, _TERMS, timeout_s)
         except FencedError as error:
-            raise FencedError(
+            self.lost = FencedError(
                 "the results that this process waits for are dropped: it was stopped, or could not reach the server, "
                 "for longer than its lease, and counts as dead. Make the call again"
-            ) from error
+            )
+            raise self.lost from error
         if found is None or not found.batch.count:
             return ()
         self._hand = found

@@ -21,7 +21,7 @@ from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LATE, LOOK_S
 from shardq.results.source import Source
 from shardq.results.summary import MapProgress, Tally
-from shardq.settings import WorkerSettings
+from shardq.settings import WorkerSettings, check_timeout
 from shardq.text.wording import counted
 
 #: The window is as many batches for each worker, where the caller does not choose it. With 2 of them a caller and its
@@ -85,6 +85,11 @@ class Mapping:
         """Steps for which there was no room yet."""
         self._waiting = set[int]()
         """Numbers of the requests that are sent, or are to be, and not answered."""
+        self._silent_s = 0.0
+        """For how long this waited for results since the last ones came, or since a request was the only one under way.
+        """
+        self._taken = list[Any]()
+        """Requests that were read and are not prepared yet."""
         self._mean_bytes = 0
         """How long the messages of the chunk before were, on average."""
         self._chunks = list[_Chunk]()
@@ -100,6 +105,7 @@ class Mapping:
 
     async def open(self) -> None:
         """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
+        check_timeout(self._options.timeout_s)
         self.tally.begin()
         self._info = self._queue.callable(self._handler)
         self._source = Source(self._requests)
@@ -131,13 +137,16 @@ class Mapping:
                 raise self._error
             is_complete = await self._send()
             if not self._waiting:
-                if self._source.over:
+                if self._source.over and not self._taken:
                     self.tally.end()
                     return None
                 if self._source.next:
                     await asyncio.wait((self._source.next,))
                 continue
-            ready = self._sorted(await (self._replies() if is_complete else self._replies_there()))
+            replies = await (self._replies() if is_complete else self._replies_there())
+            if replies:
+                self._silent_s = 0.0
+            ready = self._sorted(replies)
             if ready:
                 return ready
 
@@ -185,17 +194,18 @@ class Mapping:
     async def _send(self) -> bool:
         """Send requests until the window is full, or there is no room, or none to send. False: that takes long."""
         until, sent = time.monotonic() + _SENDING_S, False
-        while await self._unsent_sent() and not self._source.over:
+        while await self._unsent_sent() and (self._taken or not self._source.over):
             room = self._room
             if self._waiting and room < (1 if self._source.next else self._chunk):
                 break
             if sent and time.monotonic() >= until:
                 return False
-            requests = await self._source.take(max(1, min(room, self._chunk)), until)
-            if not requests:
+            # Kept until they are prepared: a caller that gives up in between may ask for more again.
+            self._taken = self._taken or await self._source.take(max(1, min(room, self._chunk)), until)
+            if not self._taken:
                 break
-            await self._prepare(requests)
-            sent = True
+            await self._prepare(self._taken)
+            self._taken, sent = [], True
         return True
 
     @property
@@ -217,6 +227,8 @@ class Mapping:
         parts = call.parts
         self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)
+        if not self._waiting:
+            self._silent_s = 0.0
         self._waiting.update(numbers)
         self._number = numbers.stop
         if len(self._chunks) >= _CHUNKS:
@@ -246,17 +258,19 @@ class Mapping:
     async def _replies(self) -> Sequence[bytes]:
         """Replies, as soon as there are any."""
         assert self._inbox
-        begun_at = time.monotonic()
+        limit_s = self._options.timeout_s
         while True:
-            silent_s, limit_s = time.monotonic() - begun_at, self._options.timeout_s
-            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - silent_s))
+            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - self._silent_s))
             await self._queue.before_waiting()
+            began = time.monotonic()
             messages = await self._read(left_s)
             if messages:
                 return messages
-            if limit_s is not None and time.monotonic() - begun_at >= limit_s:
+            self._silent_s += time.monotonic() - began
+            if limit_s is not None and self._silent_s >= limit_s:
+                self._silent_s = 0.0  # for a caller that waits on
                 raise ResultTimeout(f"no result of {self._called} came within {limit_s} s: {LATE}")
-            await self._queue.serving.check_still(self._info.name, time.monotonic() - begun_at)
+            await self._queue.serving.check_still(self._info.name, self._silent_s)
             if self._unsent or self._source.next:
                 return ()
 
@@ -313,8 +327,16 @@ class Mapping:
 
     def _answers(self, reply: Reply) -> Iterator[tuple[Sequence[int], Sequence[Any], Exception | None]]:
         """Which requests the reply answers, and with which results; or the failure of one."""
-        error = error_of(self._handler, reply.failure) if reply.failure else None
-        yield reply.requests, [None] if error else values_of(self._info, reply), error
+        if reply.failure:
+            yield reply.requests, [None], error_of(self._handler, reply.failure)
+            return
+        try:
+            values = values_of(self._info, reply)
+        except ShardqError as undecodable:  # as where its worker has other code: it is the failure of each
+            for number in reply.requests:
+                yield (number,), [None], undecodable
+        else:
+            yield reply.requests, values, None
 
     def _unanswered(self, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Sequence[int], Sequence[Any]]:
         """What of these results is new: a server that lost an acknowledgement has requests handled again."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -45,7 +46,8 @@ class Results(_Block[Value]):
 
     def __init__(self, mapping: Mapping) -> None:
         super().__init__(mapping)
-        self._values: AsyncIterator[Value] | None = None
+        self._ready = deque[Value]()
+        """Results that are there and were not taken yet."""
 
     async def __aenter__(self) -> Self:
         await self._mapping.open()
@@ -59,16 +61,23 @@ class Results(_Block[Value]):
         await self._mapping.close()
 
     async def __aiter__(self) -> AsyncIterator[Value]:
-        while (ready := await self._mapping.more()) is not None:
-            for result in ready:
+        while self._ready or await self._has_more():
+            while self._ready:
                 self._mapping.handed_out += 1
-                yield result
+                yield self._ready.popleft()
 
-    def __anext__(self) -> Awaitable[Value]:
-        """The next result, for code that asks for one at a time."""
-        if self._values is None:
-            self._values = aiter(self)
-        return anext(self._values)
+    async def __anext__(self) -> Value:
+        """The next result, for code that asks for one at a time. Where that took too long, it may ask again."""
+        if not self._ready and not await self._has_more():
+            raise StopAsyncIteration
+        self._mapping.handed_out += 1
+        return self._ready.popleft()
+
+    async def _has_more(self) -> bool:
+        """Wait for the next results. False: all were handed out."""
+        found = await self._mapping.more()
+        self._ready.extend(found or ())
+        return found is not None
 
 
 class SyncResults(_Block[Value]):

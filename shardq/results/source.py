@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -27,12 +26,14 @@ class Source:
         """The request that comes next, where it is waited for."""
         self.over = False
         """Whether there are no more."""
+        self._found = list[Any]()
+        """What came before `take` was cancelled, or the input raised."""
 
     async def take(self, most: int, until: float) -> list[Any]:
         """So many requests, fewer where there are no more, where more have to be waited for, or where it is later than
         `until`, monotonic; one at least.
         """
-        found = list[Any]()
+        found, self._found = self._found, []
         if self._plain is not None:
             while len(found) < most and not self.over:
                 count = min(_AT_ONCE, most - len(found))
@@ -42,27 +43,38 @@ class Source:
                 if time.monotonic() >= until:
                     break
             return found
+        try:
+            await self._add_what_comes(found, most)
+        except BaseException:
+            self._found = found  # for who asks again
+            raise
+        return found
+
+    async def _add_what_comes(self, found: list[Any], most: int) -> None:
         assert self._coming is not None
         while len(found) < most and not self.over:
             if self.next is None:
                 self.next = asyncio.create_task(self._await_next(self._coming))
                 await asyncio.sleep(0)
             if not self.next.done():
-                break
+                return
             task, self.next = self.next, None
             try:
                 found.append(task.result())
             except StopAsyncIteration:
                 self.over = True
-        return found
 
     async def close(self) -> None:
         """Wait for no more."""
-        if self.next is not None:
-            self.next.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await self.next
-            self.next = None
+        task, self.next = self.next, None
+        if task is None:
+            return
+        task.cancel()
+        # Not awaited itself: what it raises would take the place of what ended the map, and a cancellation of this task
+        # could not be told from that one.
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()
 
     @staticmethod
     async def _await_next(coming: AsyncIterator[Any]) -> Any:

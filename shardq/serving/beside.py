@@ -30,8 +30,8 @@ _PACKAGES = ("jinja2", "starlette", "uvicorn")
 @contextmanager
 def companions(settings: SupervisorSettings, url: str, program: Program, *, again: bool) -> Iterator[Companions]:
     """The companions that the settings ask for, with their sockets open. `again`: this process executed itself anew.
-    Then it has workers, and goes on without a companion whose address it does not get. Raises `ConfigurationError`
-    where it cannot listen, and where the page has not its packages.
+    Then it has workers, and goes on without a companion whose address it does not get, or whose packages are gone. Else
+    it raises `ConfigurationError` there.
     """
     with ExitStack() as opened:
         every = list[Companion]()
@@ -39,11 +39,13 @@ def companions(settings: SupervisorSettings, url: str, program: Program, *, agai
             log.info("metrics are told", extra={"at": str(listening.address)})
             every.append(_metrics(listening, url))
         if settings.web and (listening := _listening(settings.web, "the page is", opened, again=again)):
-            _check_packages()
-            token = dict(program.variables)[PAGE_TOKEN]
-            if not again:
-                _say(listening.address, token)
-            every.append(_page(listening, url, token))
+            if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+                _lacks(missing[0], again=again)
+            else:
+                token = dict(program.variables)[PAGE_TOKEN]
+                if not again:
+                    _say(listening.address, token)
+                every.append(_page(listening, url, token))
         yield Companions(every)
 
 
@@ -77,6 +79,8 @@ def _say(address: Address, token: str) -> None:
     tell(f"shardq.supervise: the page is at {where}", sys.stderr)
 
 
-def _check_packages() -> None:
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        raise ConfigurationError(f"the page needs {missing[0]}: pip install 'shardq[web]'")
+def _lacks(package: str, *, again: bool) -> None:
+    reason = f"the page needs {package}: pip install 'shardq[web]'"
+    if not again:
+        raise ConfigurationError(reason)
+    log.error("the page is not told any more", extra={"reason": reason})

@@ -49,6 +49,10 @@ def init_of(settings: SupervisorSettings) -> Init | None:
     return Init(settings.init) if settings.init else None
 
 
+#: Settings that a worker does not have.
+_OF_SUPERVISOR = ("workers", "drain", "stale", "capacity", "metrics", "web")
+
+
 def runner(
     assignment: Assignment,
     worker_of: Callable[[int], Callable[[], Worker]],
@@ -73,7 +77,9 @@ def runner(
             extra += ["--url", url]
         if proofs.key:
             os.environ[FUNCTIONS_KEY] = proofs.key
-        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity", "metrics", "web"))
+        extra += settings.options(skip=("url", *_OF_SUPERVISOR))
+        for name in SupervisorSettings.variables_of(*_OF_SUPERVISOR):
+            del os.environ[name]  # the command line went before it, and it may be unusable
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
     shared = unshareable((options.control,))

@@ -116,8 +116,9 @@ def _become(companion: Companion, life: int, close: Sequence[int]) -> NoReturn:
         for descriptor in close:
             os.close(descriptor)
         reset_in_child()
-        for number in set(LISTENED) - {signal.SIGTERM}:
-            signal.signal(number, signal.SIG_IGN)  # they are meant for the supervisor
+        # They are meant for the supervisor, whose end ends this one: terminals and `timeout` send them to all.
+        for number in LISTENED:
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         words = [*companion.words, "--socket", str(companion.socket), "--life", str(life)]
         command = launch.command(words, companion.module)

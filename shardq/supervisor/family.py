@@ -158,7 +158,8 @@ class Family:
         for stranger in self._roster.new_strangers():
             log.warning("worker of a supervisor that died", extra={"pid": stranger.pid})
             stranger.signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + self._settings.shutdown_timeout
+            if self._exit is None or self._kill_at is None:
+                self._kill_at = time.monotonic() + self._settings.shutdown_timeout
 
     def _converge(self) -> None:
         """Fork the workers that are missing; send away those that are too many, and one that asked to be replaced."""
@@ -367,8 +368,10 @@ class Family:
         self._exit = Exit.KILLED
 
     def _stop(self, how: Exit, timeout_s: float) -> None:
-        self._exit = how if self._exit is None else self._exit
-        self._kill_at = time.monotonic() + timeout_s
+        kill_at = time.monotonic() + timeout_s
+        if self._exit is not None and self._kill_at is not None:
+            kill_at = min(kill_at, self._kill_at)  # it stops already: another wish leaves no more time
+        self._exit, self._kill_at = how if self._exit is None else self._exit, kill_at
         self._roster.signal(signal.SIGTERM)
         self._service.stopping()
 

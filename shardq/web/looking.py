@@ -10,11 +10,31 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
 from shardq.connect import observe
-from shardq.errors import ShardqError
+from shardq.errors import (
+    SegmentError,
+    ShardqError,
+    StorageBusy,
+    StorageClosed,
+    StorageDamaged,
+    StorageMoved,
+    StorageRefused,
+    StorageUnavailable,
+)
 from shardq.protocols import Observer, Overviewed
 from shardq.sampling import Point, Sample, Sampler
 
 _Found = TypeVar("_Found")
+
+_OF_STORAGE = (
+    SegmentError,
+    StorageUnavailable,
+    StorageRefused,
+    StorageDamaged,
+    StorageMoved,
+    StorageClosed,
+    StorageBusy,
+)
+"""Errors of a storage that is gone, or cannot be looked at."""
 
 #: Seconds between two looks.
 _EVERY_S = 1.0
@@ -55,12 +75,14 @@ class Lookout:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[Observer]:
-        """The observer. Raises what `observe` raises."""
+        """The observer, which all viewers share. Where an error is of the storage, the next look attaches anew. Where a
+        viewer asked for what cannot be, others read on. Raises what `observe` raises.
+        """
         if self._observer is None:
             self._observer = observe(self.url)
         try:
             yield self._observer
-        except ShardqError:
+        except _OF_STORAGE:
             self.close()
             raise
 

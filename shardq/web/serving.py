@@ -59,11 +59,16 @@ def site_at(address: Address, site: Site) -> Site:
 
 class _Server(uvicorn.Server):
     """Ends by a signal as by any other wish: it does not send the signal once more, which would end the process before
-    its socket is removed.
+    its socket is removed. One that lives as long as a supervisor leaves signals alone.
     """
+
+    listens_to_signals = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if not self.listens_to_signals:
+            yield
+            return
         with super().capture_signals():
             try:
                 yield
@@ -72,7 +77,7 @@ class _Server(uvicorn.Server):
 
 
 async def served(app: ASGIApp, listening: socket.socket, life: int | None = None) -> None:
-    """Serve until a signal, or until the pipe `life` has no writer any more."""
+    """Serve until a signal, or where `life` is given until that pipe has no writer any more."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -86,5 +91,6 @@ async def served(app: ASGIApp, listening: socket.socket, life: int | None = None
         )
     )
     if life is not None:
+        server.listens_to_signals = False
         asyncio.get_running_loop().add_reader(life, lambda: setattr(server, "should_exit", True))
     await server.serve(sockets=[listening])

@@ -169,8 +169,10 @@ class Worker:
                 done = binding.done
                 return done
             except ClaimLost as error:
-                log.warning("thread left while its handler started", extra={"key": key, "reason": str(error)})
-                return 0
+                done = binding.done
+                event = "thread is not this worker's any more" if done else "thread left while its handler started"
+                log.warning(event, extra={"key": binding.key, "reason": str(error)})
+                return done
             finally:
                 key = binding.key
                 await binding.close()

@@ -258,6 +258,16 @@ async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:
         assert await supervisor.drain(timeout_s=LIMIT_S)
 
 
+async def test_a_drain_of_the_environment_is_for_families_of_their_own(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUE_SUPERVISOR_DRAIN", "1")
+    async with Supervisor(Record, workers=1) as supervisor:
+        await supervisor.queue.register(Record, *folder.notes([0]))
+        assert await supervisor.drain(LIMIT_S)
+    assert folder.done() == [0]
+
+
 def test_code_without_an_event_loop_drains(folder: Folder) -> None:
     with Supervisor(Gated, workers=1) as supervisor:
         supervisor.queue.register_sync(Gated, *folder.notes([0]))

@@ -126,9 +126,18 @@ def test_the_environment_stands_in_for_flags(start: Start, url: str) -> None:
     assert program.stop() == Exit.OK
 
 
-def test_flags_go_before_the_environment(start: Start, url: str) -> None:
-    program = start(JOBS, "--workers", 1, "--url", url, environment={"QUEUE_SUPERVISOR_WORKERS": "many"})
+@pytest.mark.parametrize("executed", [False, True], ids=["forked", "executed"])
+def test_flags_go_before_the_environment(
+    start: Start, url: str, folder: Folder, tmp_path: Path, name: str, executed: bool
+) -> None:
+    text = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n" * executed
+    (tmp_path / f"{name}.py").write_text(f"{text}from {JOBS} import Record as Again\n")
+    wrong = {"QUEUE_SUPERVISOR_WORKERS": "many", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    program = start(name, "--workers", 1, "--url", url, environment=wrong)
     program.hear(rf"serving url={url} workers=1")
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        folder.until("done", 0)
     assert program.stop() == Exit.OK
 
 

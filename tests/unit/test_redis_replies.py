@@ -63,6 +63,12 @@ SAID: list[tuple[str, type[Exception]]] = [
 ]
 
 
+def test_what_a_server_repeats_of_a_command_is_not_shown() -> None:
+    """It may be a password."""
+    said = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'ann' 's3cret' "
+    assert "s3cret" not in str(meaning(ReplyError(said)))
+
+
 @pytest.mark.parametrize(("said", "kind"), SAID, ids=lambda value: value[:40] if isinstance(value, str) else "")
 def test_an_error_of_the_server_has_its_meaning(said: str, kind: type[Exception]) -> None:
     found = meaning(ReplyError(said))

@@ -10,7 +10,7 @@ from typing import Any
 
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.leases import lease_of
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, ShardqError
 from shardq.leases import Claim, LeasedLock
 from shardq.settings import LockSettings, StorageSettings
 
@@ -94,9 +94,19 @@ class RedisLock(LeasedLock[_Claim]):
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
-        """The claim was not renewed by this lock: see whether a supervisor did."""
-        if await self.renew(key):
-            self._watch(key, claim, future)
+        """The claim was not renewed by this lock: see whether a supervisor did. Where the server does not answer before
+        the lease is over, another worker may have the thread.
+        """
+        try:
+            async with asyncio.timeout(claim.ends - time.monotonic()):
+                if await self.renew(key):
+                    self._watch(key, claim, future)
+                return
+        except (ShardqError, TimeoutError):
+            pass
+        await asyncio.sleep(max(0.0, claim.ends - time.monotonic()))
+        if self._held.get(key) is claim and claim.ends <= time.monotonic():
+            self._losses.tell(key)
 
     async def _give_lease(self, key: str, claim: _Claim) -> None:
         if self._held.get(key) is claim:

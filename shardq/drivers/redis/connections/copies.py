@@ -26,7 +26,7 @@ _WAIT_MS = 2000
 #: acknowledgement is lost is handled again.
 _LASTING = frozenset(
     (
-        *("append", "defer", "drop", "remove", "repeat", "requeue", "unwait"),
+        *("append", "call_off", "defer", "drop", "hasten", "remove", "repeat", "requeue", "skip", "unwait"),
         "cursor",
         *("arrive", "follow", "leave_for", "settle"),
     )

@@ -63,7 +63,7 @@ class Link:
         raises stands in its place.
         """
         if self._copied:
-            return await asyncio.gather(*[self._run_again(command, None, patience_s) for command in commands])
+            return await asyncio.gather(*[self._run_again(command, patience_s) for command in commands])
         sent = self._sent_together(commands)
         on_their_way = [future for future in sent if future is not None]
         if patience_s == 0 and on_their_way:
@@ -72,9 +72,13 @@ class Link:
                 if future in late:
                     self.silent(command.slot)
                     future.cancel()
-        return [
-            await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
-        ]
+        replies = [await self._first_answer(future) for future in sent]
+        again = [place for place, reply in enumerate(replies) if _is_to_try_again(reply)]
+        if again:  # at the same time: each of them may take as long as there is patience
+            tries = [self._run_again(commands[place], patience_s) for place in again]
+            for place, reply in zip(again, await asyncio.gather(*tries), strict=True):
+                replies[place] = reply
+        return replies
 
     async def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
         """The answer to a plain command, which is made again like others. `slot`: where its keys lie."""
@@ -179,17 +183,22 @@ class Link:
         following = {wire: iter(futures) for wire, futures in sent.items()}
         return [None if wire is None else next(following[wire]) for wire in wires]
 
-    async def _run_again(self, command: Sendable, future: asyncio.Future[Any] | None, patience_s: float | None) -> Any:
-        """The answer that is on its way, or that of another try; an error too."""
+    async def _first_answer(self, future: asyncio.Future[Any] | None) -> Any:
+        """The answer that is on its way, an error too. None: nothing was sent."""
         if future is not None and future.cancelled():
             return StorageUnavailable(f"no answer from {self._address} in {LOOK_S} s")
-        reply = None if future is None else await future
-        if future is not None and not isinstance(reply, Exception):
-            return reply
+        return None if future is None else await future
+
+    async def _run_again(self, command: Sendable, patience_s: float | None) -> Any:
+        """The answer of another try, an error too."""
         try:
             return await self.run(command, None, patience_s)
         except (ShardqError, NoMemory) as error:
             return error
+
+
+def _is_to_try_again(reply: Any) -> bool:
+    return reply is None or (isinstance(reply, Exception) and not isinstance(reply, StorageUnavailable))
 
 
 async def answer_with_script(wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:

@@ -40,8 +40,9 @@ class PlainLink:
         if not any(_wants_copies(self._address, command) for command in commands):
             with self._used():
                 replies = self._sent_together(commands)
+        ends = None if patience_s is None else time.monotonic() + patience_s
         return [
-            self._run_again(command, patience_s) if reply is None or isinstance(reply, Exception) else reply
+            self._run_again(command, ends) if reply is None or isinstance(reply, Exception) else reply
             for command, reply in zip(commands, replies, strict=True)
         ]
 
@@ -123,9 +124,10 @@ class PlainLink:
         """Close a connection that broke."""
         self.close()
 
-    def _run_again(self, command: Sendable, patience_s: float | None) -> Any:
+    def _run_again(self, command: Sendable, ends: float | None) -> Any:
+        """`ends`: until when it is tried again, monotonic."""
         try:
-            return self.run(command, patience_s)
+            return self.run(command, None if ends is None else max(0.0, ends - time.monotonic()))
         except (ShardqError, NoMemory) as error:
             return error
 

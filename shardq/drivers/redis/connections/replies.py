@@ -92,7 +92,7 @@ def meaning(error: Exception) -> Exception:
         return StorageRefused(f"the certificate of the server is not trusted: {error.verify_message}: {advice}")
     if not isinstance(error, ReplyError):
         return error
-    text = str(error)
+    text, _, _ = str(error).partition(", with args beginning with")  # which may be a password
     words = _INSIDE.findall(text)
     if "FENCED" in words:
         return FencedError(text.partition("FENCED ")[2])

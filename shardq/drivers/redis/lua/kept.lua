@@ -4,9 +4,9 @@
 -- args: terms (see shared/results.lua)
 -- ARGV[2]: the name of a result; nil: none is asked for. Returns whether more have to go (1), how many are kept, and, where
 -- there is such a result, its number and the result.
--- While the content goes elsewhere this is only a look.
+-- While the content goes elsewhere, or comes from there, this is only a look.
 local dropped, done = 0, true
-if not state.leaving then
+if not state.leaving and not state.arriving then
     dropped, done = make_room_for_results(args.terms, 0, 0)
 end
 if dropped and dropped > 0 then

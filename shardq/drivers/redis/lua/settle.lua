@@ -1,6 +1,6 @@
 -- The figures of another storage are taken over, once: `Movable.settle`.
--- keys: STATE
--- needs: base
+-- keys: STATE SLEEPS
+-- needs: base frees
 -- args: move, number, token, buried, evicted, letter (number of the last one that came into any partition), known (how
 --   many messages of the move were said to be here)
 -- Returns 1, -2 where the storage takes nothing of this move, -3 where the partition has less than it said.

@@ -1,0 +1,278 @@
+"""Callers that wait for a limited time, ask again, give up, or whose inbox is lost: each learns what there is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from shardq import Queue, Worker
+from shardq.errors import ConfigurationError, DecodeError, FencedError, NotServed, ResultTimeout
+from shardq.functions import apply
+from shardq.functions.named import named
+from shardq.handling.prepared import Prepared
+from shardq.model import handler_name
+from shardq.protocols import Storage
+from shardq.results import calls, mapping, serving
+from tests.support.drivers import Backend
+from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
+from tests.support.workers import Item, Routed, new_worker, working
+
+
+class Double(Routed):
+    def perform(self, *items: Item) -> list[int]:
+        return [2 * item.number for item in items]
+
+
+class Gone(Double):
+    """Served once, and not any more."""
+
+
+@pytest.fixture
+async def queue(storage: Storage) -> Queue:
+    await storage.wait(frozenset(map(handler_name, (Double, Gone))), 0)
+    return Queue(storage)
+
+
+@pytest.fixture
+def worker(backend: Backend, queue: Queue) -> Worker:
+    return new_worker(backend, queue)
+
+
+async def pending() -> AsyncIterator[Item]:
+    """One item, and more that never come."""
+    yield Item(0, 1)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("timeout_s", ["5", float("nan"), True])
+async def test_a_limit_that_cannot_be_is_refused_before_anything_is_stored(queue: Queue, timeout_s: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout_s"):
+        await queue.call(Double, Item(0, 1), timeout_s=timeout_s)
+    with pytest.raises(ConfigurationError, match="timeout_s"):
+        async with queue.map(Double, [Item(0, 1)], timeout_s=timeout_s):
+            pass
+    assert list(await queue.storage.pipes()) == []
+
+
+async def test_a_map_whose_input_is_waited_for_hears_that_its_time_is_over(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is longer than a single look."""
+    monkeypatch.setattr(mapping, "LOOK_S", 0.02)
+    async with asyncio.timeout(LIMIT_S):
+        async with queue.map(Double, pending(), timeout_s=0.1) as results:
+            with pytest.raises(ResultTimeout):
+                await anext(results)
+
+
+async def test_who_asks_for_one_result_at_a_time_may_ask_again(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue.map(Double, [Item(0, 1), Item(0, 2)], timeout_s=0.02) as results:
+        for _ in range(3):
+            with pytest.raises(ResultTimeout):
+                await anext(results)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(results), 0.001)
+        monkeypatch.setattr(results._mapping, "_options", results._mapping._options._replace(timeout_s=None))
+        async with working(worker):
+            assert [await anext(results), await anext(results)] == [2, 4]
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
+
+
+async def test_items_of_an_asynchronous_input_are_not_lost_where_the_wait_for_them_is_given_up(
+    queue: Queue, worker: Worker
+) -> None:
+    async def coming() -> AsyncIterator[Item]:
+        for number in range(20):
+            await asyncio.sleep(0.003)
+            yield Item(0, number)
+
+    found = []
+    async with working(worker), queue.map(Double, coming(), window=3) as results:
+        while True:
+            try:
+                found.append(await asyncio.wait_for(anext(results), 0.01))
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                break
+    assert found == [2 * number for number in range(20)]
+
+
+async def test_leaving_a_map_over_an_asynchronous_input_raises_what_ended_it(queue: Queue) -> None:
+    fail = asyncio.Event()
+
+    async def fails() -> AsyncIterator[Item]:
+        yield Item(0, 1)
+        await fail.wait()
+        raise ValueError("of the input")
+
+    async def block() -> None:
+        async with queue.map(Double, fails()) as results:
+            await cancelled(await suspended(anext(results)))
+            fail.set()
+            assert results._mapping._source.next
+            await asyncio.wait({results._mapping._source.next})
+            raise KeyError("of the block")
+
+    with pytest.raises(KeyError):
+        await block()
+
+
+async def test_who_is_cancelled_while_its_input_closes_is_cancelled(queue: Queue) -> None:
+    closing, close = asyncio.Event(), asyncio.Event()
+
+    async def coming() -> AsyncIterator[Item]:
+        yield Item(0, 1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await close.wait()
+
+    async def job() -> None:
+        async with queue.map(Double, coming()) as results:
+            await cancelled(await suspended(anext(results)))
+
+    task = asyncio.create_task(job())
+    async with asyncio.timeout(LIMIT_S):
+        await closing.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=LIMIT_S)
+    close.set()
+    assert task.cancelled()
+
+
+async def test_outcomes_go_on_behind_a_result_that_does_not_decode(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a worker with other code."""
+    values_of = mapping.values_of
+
+    def decoded(info: Any, reply: Any) -> Any:
+        if 1 in reply.requests:
+            raise DecodeError("another type")
+        return values_of(info, reply)
+
+    monkeypatch.setattr(mapping, "values_of", decoded)
+    requests = [Item(number, number) for number in range(3)]
+    async with working(worker), queue.map(Double, requests, outcomes=True) as results:
+        found = [(outcome.value, type(outcome.error)) async for outcome in results]
+    assert found == [(0, type(None)), (None, DecodeError), (4, type(None))]
+
+
+def test_an_event_loop_that_is_gone_leaves_nothing(backend: Backend) -> None:
+    if backend.storage.suspends:
+        pytest.skip("its connections belong to one loop")
+    queue = Queue(backend.storage)
+
+    async def call(number: int) -> int:
+        await queue.storage.wait(frozenset((handler_name(Double),)), 0)
+        async with working(new_worker(backend, queue)):
+            return await queue.call(Double, Item(0, number))
+
+    assert [asyncio.run(call(number)) for number in range(3)] == [0, 2, 4]
+    gc.collect()
+    assert len(queue._calls) == 0
+
+
+async def test_calls_whose_inbox_is_lost_are_told_and_the_next_one_has_another(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while another call is about to store its request, so that there never is a moment without calls."""
+    room, stored = asyncio.Event(), queue.stored
+
+    async def store(call: Prepared) -> None:
+        if call.requests[0].number == 0:
+            await room.wait()
+        await stored(call)
+
+    monkeypatch.setattr(queue, "stored", store)
+    late = await suspended(queue.call(Double, Item(0, 0)))
+    waits = [await suspended(queue.call(Double, Item(1, number))) for number in (1, 2)]
+    [its] = queue._calls.values()
+    assert its._inbox
+    key, token, _ = its._inbox._hand
+    await queue.storage.unclaim(key, token)
+    await queue.storage.append([(f"{key}/0", [b"any"])], follow_up=True)  # which wakes who reads it
+    for call in waits:
+        with pytest.raises(FencedError, match="Make the call again"):
+            await finished(call)
+
+    async with working(worker):
+        assert await finished(asyncio.create_task(queue.call(Double, Item(2, 3)))) == 6
+        room.set()
+        with pytest.raises(FencedError):
+            await finished(late)
+
+
+async def test_a_call_hears_that_nobody_serves_its_handler_beside_calls_of_another_one(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = queue.storage.serving
+
+    async def served(name: str) -> int | None:
+        return 0 if name == handler_name(Gone) and begun else await real(name)
+
+    begun = False
+    monkeypatch.setattr(queue.storage, "serving", served)
+    monkeypatch.setattr(calls, "LOOK_S", 0.01)
+    monkeypatch.setattr(serving, "GONE_S", 0.05)
+
+    async def others() -> None:
+        while True:
+            assert await queue.call(Double, Item(0, 1)) == 2
+
+    serving_double = asyncio.create_task(worker.loop(handler=Double))
+    beside = await suspended(others())
+    call = await suspended(queue.call(Gone, Item(1, 1)))
+    begun = True
+    with pytest.raises(NotServed):
+        await finished(call)
+    beside.cancel()
+    worker.stop()
+    await asyncio.wait({beside})
+    await finished(serving_double)
+
+
+class Early(BaseException):
+    """Ends everything."""
+
+
+async def test_items_beside_one_that_has_to_end_early_end_with_it() -> None:
+    ended = []
+
+    async def goes_on() -> apply.Answer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+        raise AssertionError
+
+    async def ends() -> apply.Answer:
+        await asyncio.sleep(0)
+        raise Early
+
+    with pytest.raises(Early):
+        await apply._completed([goes_on(), ends()])
+    assert ended == [True]
+
+
+async def cancels(number: int) -> int:
+    task = asyncio.create_task(asyncio.Event().wait())
+    task.cancel()
+    await task
+    return number
+
+
+async def test_a_coroutine_function_that_waits_for_what_was_cancelled_fails_alone() -> None:
+    function = named(cancels)
+    answer = await apply._awaited(function, cancels(1))
+    assert answer.failure
+    assert "CancelledError" in answer.failure.type
