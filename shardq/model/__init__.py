@@ -49,12 +49,13 @@ from shardq.model.tallies import (
     bucket_of,
     percentile,
 )
-from shardq.model.views import CrewMember, TubeView
+from shardq.model.views import ELSEWHERE, CrewMember, TubeView
 
 __all__ = [
     "BOUNDS_S",
     "BUCKETS",
     "DIED",
+    "ELSEWHERE",
     "EMPTY",
     "FULLS",
     "INBOX",

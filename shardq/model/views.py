@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from shardq.model.progress import AtWork
 
+#: Where a process is whose pid counts in another namespace, as that of a container.
+ELSEWHERE = "another pid namespace"
+
 
 @dataclass(frozen=True, slots=True)
 class TubeView:

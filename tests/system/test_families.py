@@ -20,11 +20,13 @@ from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.overview import Overview, overview_of, stats_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer
+from shardq.drivers.redis.verbs import presence
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.handler import drive
 from shardq.metrics import exposed
 from shardq.model import Ending
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.wishes import orders
 from tests.support.homes import Home, ServerHome
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.metrics import parsed
@@ -188,6 +190,21 @@ def test_deaths_of_workers_are_counted_by_how(start: Start, url: str, storage: R
     assert program.stop() == Exit.OK
     assert stats_of(storage).deaths == {"killed": 1, "signal": 1, "exited": 0, "hung": 0, "unknown": 0}
     assert parsed(asyncio.run(exposed(url)))["shardq_worker_deaths_total", "signal"] == 1
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_family_of_another_container_with_the_same_host_name_gets_no_orders(
+    storage: RedisStorage, apart: bool
+) -> None:
+    """Its pids may be those of processes that are here."""
+    words = presence.told(Family.new(), 30.0, None, {os.getpid(): (1, 1.0)}, os.getppid())
+    if apart:
+        words["said"]["pids"] = "another"
+    await storage.server.run("family", presence.HOME, {"family": words})
+
+    [member] = (await overview_of(storage)).crew
+    assert orders.is_reached(member) is not apart
+    assert member.host == (f"{HERE}, another pid namespace" if apart else HERE)
 
 
 async def test_threads_are_counted_by_state(storage: RedisStorage) -> None:

@@ -128,18 +128,24 @@ def test_what_is_ticked_is_cancelled_after_it_was_written_to_a_file(
 
 
 @on_each_home
-def test_all_that_fit_come_now_but_no_more_than_was_told(client: httpx.Client, url: str) -> None:
+def test_all_that_fit_come_now_but_none_that_came_after_the_question(client: httpx.Client, url: str) -> None:
+    before = ids(client, match="name=Ann")
     asked_for = question(client, "/ask-later", what="run", match="name=Ann")
     assert "Run now 3 requests?" in asked_for
+    post(client, "cancel", fields_of(question(client, "/ask-later", what="cancel", id=before[0]), "cancel"))
     do(url, lambda queue: queue.register(Notify, User(11, "Ann"), defer=HOUR_S))
+    [later] = set(ids(client, match="name=Ann")) - set(before)
 
-    again = post(client, "run", fields_of(asked_for, "run"))
-    assert "Run now 4 requests?" in again
-    assert "Nothing was done" in again
-    assert counts(url) == (0, 8, 1)
+    assert "2 requests came now." in post(client, "run", fields_of(asked_for, "run"))
+    assert ids(client, match="name=Ann") == [later]
+    assert counts(url) == (2, 5, 1)
 
-    assert "4 requests came now." in post(client, "run", fields_of(again, "run"))
-    assert counts(url) == (4, 4, 1)
+
+def test_a_question_that_is_not_remembered_is_to_be_asked_again(client: httpx.Client, url: str) -> None:
+    asked_for = question(client, "/ask-later", what="run", match="name=Ann")
+    fields = fields_of(asked_for, "run") | {"question": "any"}
+    assert client.post("/run", data=fields, headers=OWN).status_code == 400
+    assert counts(url) == (0, 7, 1)
 
 
 @on_each_home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -10,6 +11,7 @@ from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.owners import Owner
 from shardq.drivers.redis.verbs.presence import GONE_AFTER, HOME
+from shardq.system.processes import pid_namespace
 
 
 class Claim(NamedTuple):
@@ -79,6 +81,8 @@ class FamilyView:
     handlers: list[str] | None
     """Those it serves; None: all, or it is not known."""
     workers: list[WorkerView]
+    here: bool
+    """Whether its pids count here, as in this pid namespace of this machine."""
 
 
 def families_of(words: Sequence[bytes], claims: Iterable[Claim], now_us: int) -> list[FamilyView]:
@@ -127,6 +131,7 @@ def _family(said: dict[str, Any], owners: dict[Owner, list[Claim]], now_us: int)
         lease_s=lease_us / 1e6,
         handlers=list(said["handlers"]) if "handlers" in said else None,
         workers=sorted(workers, key=lambda worker: worker.pid),
+        here=said["host"] == socket.gethostname() and said.get("pids", "") == pid_namespace(),
     )
 
 
@@ -134,7 +139,7 @@ def _unheard(owner: Owner, claims: Sequence[Claim], now_us: int) -> FamilyView:
     """A process that has claims and said nothing: one with a lock of its own."""
     state: Literal["serving", "silent"] = "serving" if any(claim.stands for claim in claims) else "silent"
     worker = WorkerView(owner.pid, None, None, _threads(owner.pid, claims, {}, now_us))
-    return FamilyView(owner.host, None, state, None, None, None, None, [worker])
+    return FamilyView(owner.host, None, state, None, None, None, None, [worker], here=False)
 
 
 def _threads(pid: int, claims: Iterable[Claim], progress: Mapping[Any, Any], now_us: int) -> list[ThreadView]:

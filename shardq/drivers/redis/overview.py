@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, familie
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, split_key
+from shardq.model import DIED, ELSEWHERE, AtWork, Counts, CrewMember, Pause, split_key
 
 #: Claims that one script returns at a time.
 _CLAIMS = 256
@@ -106,7 +107,10 @@ class Overview:
 def _member(family: FamilyView, worker: WorkerView) -> CrewMember:
     at = at_work(worker)
     state = "silent" if family.state == "silent" else "busy" if at.requests else "idle"
-    return CrewMember(family.host, family.supervisor_pid, state, at, None)
+    # Containers may have the host name of their machine, and the same pids.
+    apart = family.host == socket.gethostname() and not family.here
+    host = f"{family.host}, {ELSEWHERE}" if apart else family.host
+    return CrewMember(host, family.supervisor_pid, state, at, None)
 
 
 def at_work(worker: WorkerView) -> AtWork:

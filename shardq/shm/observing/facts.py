@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shardq.model import PipeFacts, WorkerFacts, key_of, priority_of, split_key
+from shardq.model import ELSEWHERE, PipeFacts, WorkerFacts, key_of, priority_of, split_key
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies, signed
 from shardq.shm.observing.messages import Reader
@@ -16,7 +16,7 @@ from shardq.shm.observing.threads import Threads
 from shardq.shm.processes.slots import Slots
 from shardq.shm.tubes.directory import NOT_FOUND
 from shardq.shm.tubes.pauses import pauses_seen
-from shardq.shm.verbs.overview import ELSEWHERE, Overviews
+from shardq.shm.verbs.overview import Overviews
 
 
 class Facts:

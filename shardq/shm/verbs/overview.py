@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, Stand, split_key
+from shardq.model import DIED, ELSEWHERE, AtWork, Counts, CrewMember, Pause, Stand, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
@@ -25,8 +25,6 @@ from shardq.shm.tubes.pauses import pauses_seen
 from shardq.shm.tubes.replies import Replies
 from shardq.system.processes import glance
 
-#: Where a process is whose pid counts in another namespace, as that of a container.
-ELSEWHERE = "another pid namespace"
 _THREAD_STATES = {
     "ready": at.THREAD_READY,
     "bound": at.THREAD_BOUND,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +24,7 @@ from shardq.recurrent import recurring_of
 from shardq.scheduling.schedule import next_times_us
 from shardq.text.wording import counted
 from shardq.web.acting import act
-from shardq.web.bulk import Bulk
+from shardq.web.bulk import Bulk, Fields
 from shardq.web.desk import Desk, Undo, form_of, one
 from shardq.web.later import chosen, recurrent
 from shardq.web.wish import Wish
@@ -30,6 +33,8 @@ from shardq.web.wish import Wish
 _SINGLE = {"skip": "Skip the next time of", "end": "End"}
 #: So many are acted upon in one step.
 _AT_ONCE = 256
+#: So many questions are remembered, the latest.
+_QUESTIONS = 16
 
 
 class _Deferred(Bulk[Sequence[Deferred]]):
@@ -37,17 +42,41 @@ class _Deferred(Bulk[Sequence[Deferred]]):
     verbs = {"cancel": "Cancel", "run": "Run now"}  # noqa: RUF012 - never changed
     undo = Undo("shardq later restore FILE", "has them wait again")
 
+    def __init__(self) -> None:
+        self._questions: dict[str, array[int]] = {}
+        """Of which requests each question told: hashes of their ids, in order. An id does not say when its request
+        came, so no other bound keeps those out that came later.
+        """
+
     async def chosen(self, wish: Wish, readable: Readable, *, sees_payloads: bool) -> Sequence[Deferred]:
         return await chosen(wish, Waiting(readable), sees_payloads=sees_payloads)
 
     def by_handler(self, chosen: Sequence[Deferred]) -> Mapping[str, int]:
         return Counter(its.handler for its in chosen)
 
+    def said(self, chosen: Sequence[Deferred]) -> dict[str, str]:
+        question = token_hex(8)
+        self._questions[question] = array("q", sorted(hash(its.id) for its in chosen))
+        if len(self._questions) > _QUESTIONS:
+            del self._questions[next(iter(self._questions))]
+        return {"question": question}
+
+    def told(self, chosen: Sequence[Deferred], fields: Fields) -> Sequence[Deferred]:
+        asked = self._questions.get(next(iter(fields.get("question", ())), ""))
+        if asked is None:
+            raise self.unusable()
+        return [its for its in chosen if _is_in(asked, hash(its.id))]
+
     def done(self, verb: str, count: int) -> str:
         return f"{counted(count, 'request')} {'cancelled' if verb == 'cancel' else 'came now'}."
 
     def gone(self, count: int) -> str:
         return f"{count:,} had come meanwhile, or were taken out by others."
+
+
+def _is_in(ordered: array[int], wanted: int) -> bool:
+    place = bisect_left(ordered, wanted)
+    return place < len(ordered) and ordered[place] == wanted
 
 
 _DEFERRED = _Deferred()

@@ -16,7 +16,7 @@ from shardq.drivers.redis.verbs.owners import Family
 from shardq.errors import ShardqError, StorageUnavailable
 from shardq.model import INBOX
 from shardq.protocols import Served
-from shardq.system.processes import age_s
+from shardq.system.processes import age_s, pid_namespace
 
 #: The partition whose keys have the families of all partitions.
 HOME = 0
@@ -48,6 +48,8 @@ def told(
         "age_us": round(age_s(supervisor_pid or os.getpid()) * 1e6),
         "workers": [[pid, round(seconds * 1e6), number] for pid, (number, seconds) in workers.items()],
     }
+    if namespace := pid_namespace():
+        said["pids"] = namespace
     if progress:
         said["progress"] = progress
     if supervisor_pid is not None:
