@@ -180,6 +180,22 @@ async def test_the_death_of_a_worker_frees_no_thread_of_its_namesake_in_another_
         await its.close()
 
 
+async def test_what_a_dead_worker_had_sent_keeps_no_thread(url: str, storage: RedisStorage) -> None:
+    """It ran on the server after the death of the worker was said."""
+    here, mine = Family(HERE, "here"), storage_of(url)
+    mine.turning.presence.join(here)
+    supervised = SupervisedServer(storage_of(url), family=here)
+    supervised.bell()
+    await asyncio.to_thread(supervised.note_death, os.getpid(), Ending(signal=signal.SIGKILL))
+    assert await mine.claim(KEY)
+
+    await asyncio.to_thread(supervised.promote)
+
+    assert not await storage.claimed(KEY)
+    await mine.close()
+    await asyncio.to_thread(supervised.close)
+
+
 def test_deaths_of_workers_are_counted_by_how(start: Start, url: str, storage: RedisStorage) -> None:
     program = start(JOBS, "--url", url, "--workers", 2).serving()
     first, second = program.workers(2)

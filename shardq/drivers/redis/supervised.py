@@ -84,6 +84,8 @@ class SupervisedServer:
         self._condemned = set[int]()
         self._unsaid: list[tuple[int, Ending]] = []
         """Deaths that the server was not told of yet."""
+        self._ended = list[int]()
+        """Workers whose deaths the server was told of since the claims were renewed last."""
         self._uncounted = Counter[Died]()
         """Deaths that it did not count yet, by how."""
         self._counts = Counts(0, 0)
@@ -154,6 +156,7 @@ class SupervisedServer:
         if self._uncounted:
             self._count_deaths()
         if now >= self._renew_at and self._renew():
+            self._free_threads_of_late_turns()
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
         elif self._progress.left_s(now) == 0:
             self.announce()
@@ -274,6 +277,7 @@ class SupervisedServer:
             if said is None:
                 return False
             self._unsaid.pop(0)
+            self._ended.append(pid)
             had_batch = said[0][1] > 0
         return had_batch
 
@@ -283,14 +287,25 @@ class SupervisedServer:
         if self._asked(lambda: plainly(self.storage.server.run("family", HOME, said, patience_s=0.0)), 0):
             self._uncounted.clear()
 
+    def _free_threads_of_late_turns(self) -> None:
+        """A turn that a worker had sent before it died may run after its death was said. Nobody did what it took."""
+        ended, self._ended = self._ended, []
+        owners = [self.family.owner(pid) for pid in ended if pid not in self._workers]
+        if owners:
+            self._asked(lambda: plainly(self._end_excused(*owners)), None)
+
+    async def _end_excused(self, *owners: str) -> None:
+        """End the claims of these, so that what they have in hand counts no attempt."""
+        await self.storage.of_owner(*owners, excused=True)
+        await self.storage.of_owner(*owners, ending=Ending())
+
     def _free_threads_of_killed(self) -> None:
         """Else others would wait for their leases to end."""
         self.silence()
         self._say_deaths()
         owners = [self.family.owner(pid) for pid in sorted(self._workers)]
         if owners:
-            plainly(self.storage.of_owner(*owners, excused=True))
-            plainly(self.storage.of_owner(*owners, ending=Ending()))
+            plainly(self._end_excused(*owners))
 
     def _own_work(self) -> Sequence[AtWork]:
         """What the workers of this family are at."""
