@@ -35,6 +35,9 @@ class Post(Handler[Entry]):
 
     def perform(self, *entries: Entry) -> None:
         for account, its_entries in groupby(sorted(entries, key=attrgetter("account")), attrgetter("account")):
+            _file(account).touch()
+            # A worker that was killed may have left a part of a line.
+            os.truncate(_file(account), len(_whole_lines(account).encode()))
             known = dict(posted(account))
             new = {entry.identifier: entry.amount for entry in its_entries if entry.identifier not in known}
             with _file(account).open("a", encoding="utf-8") as file:
@@ -45,7 +48,7 @@ def posted(account: int) -> list[tuple[str, int]]:
     """Identifiers and amounts of an account's entries, in the order in which they were registered."""
     if not _file(account).exists():
         return []
-    return [_parsed(line) for line in _file(account).read_text(encoding="utf-8").splitlines()]
+    return [_parsed(line) for line in _whole_lines(account).splitlines()]
 
 
 def balance(account: int) -> int:
@@ -61,6 +64,12 @@ def _line(identifier: str, amount: int) -> str:
 def _parsed(line: str) -> tuple[str, int]:
     identifier, amount = line.split(" ")
     return unquote(identifier), int(amount)
+
+
+def _whole_lines(account: int) -> str:
+    """What stands in the file, without a last line that is not written to its end, or not yet."""
+    text = _file(account).read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1]
 
 
 def _file(account: int) -> Path:

@@ -46,3 +46,12 @@ async def test_the_web_application_wants_a_folder(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RuntimeError, match=f"set {FOLDER_VARIABLE}"):
         async with application.router.lifespan_context(application):
             pass
+
+
+def test_a_line_that_a_killed_worker_did_not_end_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "7.txt").write_text("first 1\nsecon", encoding="utf-8")
+    assert posted(7) == [("first", 1)]
+
+    Post().perform(Entry(7, "first", 1), Entry(7, "second", 2))
+
+    assert posted(7) == [("first", 1), ("second", 2)]
