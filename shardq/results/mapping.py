@@ -79,6 +79,8 @@ class Mapping:
         """How many requests may be under way at most, how many are sent together, and how many bytes may be under way.
         """
         self._inbox: OpenInbox | None = None
+        self._reading: asyncio.Task[Sequence[bytes]] | None = None
+        """Reads the inbox while a request is waited for."""
         self._number = 0
         """Of the next request."""
         self._unsent = deque[Sequence[Part]]()
@@ -159,6 +161,8 @@ class Mapping:
         try:
             await self._source.close()
         finally:
+            with suppress(ShardqError):
+                await self._read_so_far()
             await self._leave(inbox)
 
     async def _leave(self, inbox: OpenInbox) -> None:
@@ -253,7 +257,7 @@ class Mapping:
         """Replies that have arrived, after the event loop had its turn."""
         assert self._inbox
         await asyncio.sleep(0)
-        return await self._inbox.read(0)
+        return await self._read_so_far() or await self._inbox.read(0)
 
     async def _replies(self) -> Sequence[bytes]:
         """Replies, as soon as there are any."""
@@ -279,14 +283,21 @@ class Mapping:
         assert self._inbox
         coming = self._source.next
         if coming is None or self._room <= 0:
-            return await self._inbox.read(timeout_s)
-        reading = asyncio.create_task(self._inbox.read(timeout_s))
-        try:
-            await asyncio.wait((reading, coming), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.wait((reading,))
+            return await self._read_so_far() or await self._inbox.read(timeout_s)
+        reading = self._reading or asyncio.create_task(self._inbox.read(timeout_s))
+        self._reading = reading  # also where this is cancelled: what it has read leaves the inbox with the next read
+        await asyncio.wait((reading, coming), return_when=asyncio.FIRST_COMPLETED)
+        return await self._read_so_far()
+
+    async def _read_so_far(self) -> Sequence[bytes]:
+        """What the reading found that is under way; it ends."""
+        reading = self._reading
+        if reading is None:
+            return ()
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait((reading,))
+        self._reading = None
         return () if reading.cancelled() else reading.result()
 
     def _sorted(self, messages: Sequence[bytes]) -> list[Any]:

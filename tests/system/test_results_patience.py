@@ -95,13 +95,13 @@ async def test_items_of_an_asynchronous_input_are_not_lost_where_the_wait_for_th
 
     found = []
     async with working(worker), queue.map(Double, coming(), window=3) as results:
-        while True:
+        for _ in range(20):
             try:
-                found.append(await asyncio.wait_for(anext(results), 0.01))
+                found.append(await asyncio.wait_for(anext(results), 0.001))
             except TimeoutError:
-                continue
-            except StopAsyncIteration:
-                break
+                found.append(await anext(results))
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
     assert found == [2 * number for number in range(20)]
 
 
