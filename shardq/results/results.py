@@ -62,9 +62,13 @@ class Results(_Block[Value]):
 
     async def __aiter__(self) -> AsyncIterator[Value]:
         while self._ready or await self._has_more():
-            while self._ready:
-                self._mapping.handed_out += 1
-                yield self._ready.popleft()
+            ready, self._ready = iter(self._ready), deque()
+            try:
+                for result in ready:
+                    self._mapping.handed_out += 1
+                    yield result
+            finally:  # what a loop that was left has not taken, the next one finds
+                self._ready.extendleft(reversed([*ready]))
 
     async def __anext__(self) -> Value:
         """The next result, for code that asks for one at a time. Where that took too long, it may ask again."""

@@ -276,3 +276,12 @@ async def test_a_coroutine_function_that_waits_for_what_was_cancelled_fails_alon
     answer = await apply._awaited(function, cancels(1))
     assert answer.failure
     assert "CancelledError" in answer.failure.type
+
+
+async def test_a_loop_that_is_left_early_leaves_the_rest_to_the_next_one(queue: Queue, worker: Worker) -> None:
+    async with working(worker), queue.map(Double, [Item(0, number) for number in range(6)]) as results:
+        first = aiter(results)
+        found = [await anext(first), await anext(first)]
+        await first.aclose()  # type: ignore[attr-defined]
+        found += [await anext(results), *[result async for result in results]]
+    assert found == [0, 2, 4, 6, 8, 10]
