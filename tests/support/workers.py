@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import pytest
+
 from shardq import Handler, Queue, Retry, Route, Worker
 from shardq.deadletters import DeadLetter
 from shardq.errors import QueueFull
+from shardq.handling.prepared import Prepared
 from shardq.settings import WorkerSettings
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
@@ -75,6 +78,19 @@ def begin_anew() -> None:
     diary.begin_anew()
     plans.clear()
     trouble.clear()
+
+
+def without_room_for_0(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Have calls of the item with the number 0 wait for room until this is set."""
+    room, stored = asyncio.Event(), queue.stored
+
+    async def store(call: Prepared) -> None:
+        if call.requests[0].number == 0:
+            await room.wait()
+        await stored(call)
+
+    monkeypatch.setattr(queue, "stored", store)
+    return room
 
 
 class Impatient(Routed):

@@ -25,7 +25,6 @@ from shardq.errors import (
     ResultTimeout,
     ResultTooLarge,
 )
-from shardq.handling.prepared import Prepared
 from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
@@ -35,7 +34,18 @@ from tests.support.able import able_driver
 from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_named
 from tests.support.malign import BadClass
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
-from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
+from tests.support.workers import (
+    Impatient,
+    Item,
+    Routed,
+    diary,
+    letters,
+    new_worker,
+    run,
+    trouble,
+    without_room_for_0,
+    working,
+)
 
 
 class Bad(Exception):
@@ -194,14 +204,7 @@ async def test_a_call_that_waits_for_room_holds_up_no_other(
     queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came first, and the call that reads for all has its result."""
-    room, stored = asyncio.Event(), queue.stored
-
-    async def store(call: Prepared) -> None:
-        if call.requests[0].number == 0:
-            await room.wait()
-        await stored(call)
-
-    monkeypatch.setattr(queue, "stored", store)
+    room = without_room_for_0(queue, monkeypatch)
     waits = asyncio.create_task(queue.call(Late, Item(0, 0)))
     reads, last = (asyncio.create_task(queue.call(Late, Item(number, number))) for number in (1, 2))
     async with working(worker):

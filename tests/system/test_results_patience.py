@@ -13,13 +13,12 @@ from shardq import Queue, Worker
 from shardq.errors import ConfigurationError, DecodeError, FencedError, NotServed, ResultTimeout
 from shardq.functions import apply
 from shardq.functions.named import named
-from shardq.handling.prepared import Prepared
 from shardq.model import handler_name
 from shardq.protocols import Storage
 from shardq.results import calls, mapping, serving
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
-from tests.support.workers import Item, Routed, new_worker, working
+from tests.support.workers import Item, Routed, new_worker, without_room_for_0, working
 
 
 class Double(Routed):
@@ -186,14 +185,7 @@ async def test_calls_whose_inbox_is_lost_are_told_and_the_next_one_has_another(
     queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while another call is about to store its request, so that there never is a moment without calls."""
-    room, stored = asyncio.Event(), queue.stored
-
-    async def store(call: Prepared) -> None:
-        if call.requests[0].number == 0:
-            await room.wait()
-        await stored(call)
-
-    monkeypatch.setattr(queue, "stored", store)
+    room = without_room_for_0(queue, monkeypatch)
     late = await suspended(queue.call(Double, Item(0, 0)))
     waits = [await suspended(queue.call(Double, Item(1, number))) for number in (1, 2)]
     [its] = queue._calls.values()
