@@ -21,11 +21,11 @@ from shardq.drivers.redis.verbs.outputs import sending
 from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms, When, dead_pipe
 from shardq.outputs import Output
-from shardq.settings import StorageSettings
+from shardq.settings import LockSettings, StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_proxy import Proxy, proxied
 from tests.support.redis_server import Server, program, removed_when_right, running_server
-from tests.support.tasks import busy, cancelled, finished, suspended
+from tests.support.tasks import LIMIT_S, busy, cancelled, finished, suspended
 
 KEY, PIPE = "app.jobs/Resize/7", "app.jobs/Resize/7/0"
 OTHER_KEY, OTHER = "app.jobs/Resize/8", "app.jobs/Resize/8/0"
@@ -368,3 +368,20 @@ async def test_a_server_that_comes_back_is_found_again(small: Any) -> None:
 
     assert await finished(appending) == 1
     assert await finished(waiting) == KEY
+
+
+async def test_a_worker_that_does_not_reach_its_server_is_told_that_its_lease_is_over(
+    storage: RedisStorage, proxy: Proxy
+) -> None:
+    """Its supervisor renews its claims, and may have done so: it asks as long as the lease lives."""
+    lock = RedisLock(storage, LockSettings(timeout=0.4))
+    lock.renewed_for_it = True
+    assert await lock.acquire(KEY)
+    lost = lock.lost(KEY)
+    proxy.is_silent = True
+
+    async with asyncio.timeout(LIMIT_S):
+        await lost
+    proxy.is_silent = False
+    proxy.cut()
+    await lock.release(KEY)
