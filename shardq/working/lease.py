@@ -56,11 +56,12 @@ class Lease:
         task, lost = asyncio.current_task(), self._lost
         assert task
         assert lost
-        others, told = task.cancelling(), False
+        others, told, ended = task.cancelling(), False, False
 
         def tell(future: asyncio.Future[None]) -> None:
             nonlocal told
-            if not future.cancelled():
+            # A future that is done calls this in a later step of the loop, whether or not it was removed by then.
+            if not ended and not future.cancelled():
                 told = True
                 task.cancel()
 
@@ -76,6 +77,7 @@ class Lease:
                 raise self._claim_lost()
             return result
         finally:
+            ended = True
             lost.remove_done_callback(tell)
             if told:
                 task.uncancel()

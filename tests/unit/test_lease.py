@@ -43,3 +43,17 @@ async def test_a_worker_that_is_cancelled_while_its_lease_ends_is_cancelled() ->
     with pytest.raises(asyncio.CancelledError):
         await finished(ending)
     await lock.release(KEY)
+
+
+async def test_code_that_waits_for_nothing_leaves_no_cancellation_behind_where_the_claim_is_lost_before_it() -> None:
+    """The storage refuses the acknowledgement of such a batch, and nothing else ends the worker."""
+    lease = Lease(RuntimeLock(RuntimeStorage()), KEY, LIMIT_S, renews=False)
+    lease.begin(lambda: None)
+    assert lease.over
+
+    async def seven() -> int:
+        return 7
+
+    assert await lease.unless_lost(seven()) == 7
+    await asyncio.sleep(0)  # where a cancellation that is left would come
+    assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
