@@ -41,7 +41,8 @@ from shardq.supervisor.family import ExecuteAgain, Family
 from shardq.supervisor.output import live, logs, standard
 from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.control import Control
-from shardq.supervisor.wishes.reload import RESUME, Resumption, execute_again, resume_later
+from shardq.supervisor.wishes.reload import RESUME, Resumption, execute_again
+from shardq.supervisor.wishes.retrying import resume_later
 from shardq.supervisor.wishes.signals import Signals, end_when_told, ends_at_start, note_wishes
 from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.child import OPENED_IN_ALL
@@ -143,7 +144,9 @@ def _supervise(
         keep_from_children(resumption.life_writer)
     else:  # after a reload there are workers that serve, and the probe was checked
         check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
-    handlers = _handlers(options, settings, origin.program, resumption, watch)
+    end_s = settings.shutdown_timeout
+    try_later = partial(resume_later, origin.program, resumption, end_s, control) if resumption else None
+    handlers = _handlers(options, settings, watch, try_later)
     if not resumption:
         check_left(OPENED_IN_ALL, "serve")
     if options.probe:
@@ -176,18 +179,18 @@ def _supervise(
 def _handlers(
     options: argparse.Namespace,
     settings: SupervisorSettings,
-    program: Program,
-    resumption: Resumption | None,
     watch: ThreadWatch,
+    try_later: Callable[[], None] | None,
 ) -> dict[str, type[Handler[Any]]]:
+    """What the targets name. `try_later` is called where they do not import, before that is raised."""
     try:
         found = load_handlers(options.targets, options.main, settings.preloaded + module_of(settings.init), watch)
         init_of(settings)  # raises where there is none of this name
         return found | {handler_name(Apply): Apply} if proofs.key else found  # last, as it is in the log
     except (SupervisorError, HandlerError) as error:
-        if resumption:
+        if try_later:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
-            resume_later(program, resumption, settings.shutdown_timeout)
+            try_later()
         raise
     finally:
         standard.open_closed()

@@ -4,6 +4,7 @@ It is a clean process of its own: it is executed, and never forked from an appli
 without asyncio or threads, so that it may fork at any time. It touches no messages. What is where:
 
 * `family`: the loop
+* `shutdown`: how a family ends, and when workers are killed that are still there
 * `watch`: what the loop waits for, and its patience
 * `timer`: a descriptor for a time of day
 * `companions`: programs beside the workers
@@ -27,6 +28,7 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `wishes.control`: what an embedding application asks for
 * `wishes.reload`: new code in the same process
 * `wishes.reloading`: a reload under way: its probe, and when it is tried again
+* `wishes.retrying`: a reload whose code does not import any more
 * `wishes.drain`: whether a drain is done
 * `wishes.standby`: waiting for the place of another supervisor
 * `code.handlers`: what is served

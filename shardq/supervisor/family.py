@@ -22,6 +22,7 @@ from shardq.supervisor.companions import Companions
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.live import Live
 from shardq.supervisor.output.service import Service
+from shardq.supervisor.shutdown import Shutdown
 from shardq.supervisor.timer import Timer
 from shardq.supervisor.watch import Watch
 from shardq.supervisor.wishes.control import Control
@@ -29,7 +30,6 @@ from shardq.supervisor.wishes.drain import Drain
 from shardq.supervisor.wishes.reload import Resumption
 from shardq.supervisor.wishes.reloading import Reloading
 from shardq.supervisor.wishes.signals import Signals, fork
-from shardq.supervisor.wishes.stopping import StopWishes, Wish
 from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.arrivals import Arrivals
 from shardq.supervisor.workers.child import RunWorker, become_worker
@@ -46,8 +46,6 @@ log = logging.getLogger("shardq.supervisor")
 
 #: When to try again where the system refuses a fork, or to execute this program anew.
 _AGAIN_S = 1.0
-#: How long a worker may take for its batch after INT or QUIT.
-_FAST_STOP_S = 5.0
 
 #: Executes this program anew, with what the supervisor leaves to itself, but for the lock.
 ExecuteAgain = Callable[[Resumption], NoReturn]
@@ -87,9 +85,6 @@ class Family:
         self._drain: Drain | None = None
         self._live: Live | None = None
         self._vacancies = Vacancies(settings.respawn_delay)
-        self._kill_at: float | None = None
-        self._exit: Exit | None = None
-        self._stop_wishes = StopWishes()
         self._numbered = 0
 
     def run(self, signals: Signals) -> Exit:
@@ -97,6 +92,7 @@ class Family:
         self._signals = signals
         self._watch = Watch(signals.descriptor, self._on_signals, self._look_again)
         self._roster = Roster(self._storage, self._watch, self._on_death)
+        self._shutdown = Shutdown(self._roster, self._service, self._settings.shutdown_timeout, self._kill_all)
         try:
             self._watch.add(self._storage.bell(), self._on_bell)
             self._watch.add(self._timer.open(), self._on_timer)
@@ -125,7 +121,7 @@ class Family:
         finally:
             self._timer.close()
             self._watch.close()
-        how = self._exit or Exit.OK
+        how = self._shutdown.how or Exit.OK
         return self._drain.ended(how) if self._drain else how
 
     def _serve(self) -> None:
@@ -134,14 +130,14 @@ class Family:
             self._watch.step(self._on_control)  # the application may have asked for a number of workers already
         self._look_again()
         self._watch.step(self._converge)
-        while not self._roster.empty or self._exit is None:
+        while not (self._roster.empty and self._shutdown.begun):
             self._watch.wait(self._timeout_s())
             self._watch.step(self._on_time)
             self._watch.step(self._converge)
 
     def _look_again(self) -> None:
         """Called at the beginning, and again after the system refused a step, which may have been left half done."""
-        self._watch.step(self._send_strangers_away)
+        self._watch.step(self._shutdown.send_strangers_away)
         self._watch.step(self._on_bell)
 
     def _resume(self, left: Resumption) -> None:
@@ -153,17 +149,9 @@ class Family:
         self._renewals.add(left.members)
         log.info("reloaded", extra={"workers": len(left.members)})
 
-    def _send_strangers_away(self) -> None:
-        """End the workers of a supervisor that died: with TERM, and those that hang with KILL at the deadline."""
-        for stranger in self._roster.new_strangers():
-            log.warning("worker of a supervisor that died", extra={"pid": stranger.pid})
-            stranger.signal(signal.SIGTERM)
-            if self._exit is None or self._kill_at is None:
-                self._kill_at = time.monotonic() + self._settings.shutdown_timeout
-
     def _converge(self) -> None:
         """Fork the workers that are missing; send away those that are too many, and one that asked to be replaced."""
-        if self._exit is not None:
+        if self._shutdown.begun:
             return
         for _ in range(self._vacancies.to_start(time.monotonic(), len(self._roster.members), self._wanted)):
             if not self._fork():
@@ -208,14 +196,16 @@ class Family:
         if member.child:
             self._watch.step(lambda: self._on_own_death(death, how, planned=planned))
         self._storage.wake_workers()
-        self._end_hung()  # it may have had the only deadline; this look then asks the next one to ring
+        # It may have had the only deadline: this look then asks the next one to ring. And with its last words, those of
+        # others were heard.
+        self._watch.step(self._on_bell)
 
     def _on_own_death(self, death: Death, how: str, *, planned: bool) -> None:
         """A child of this process ended. How a stranger ended is not known here: only its parent can see that."""
         seen = self._storage.note_death(death.pid, death.ending)
         if not death.clean and how != ON_PURPOSE:
             self._storage.count_death("hung" if how == HUNG else death.kind)
-        if self._exit is not None:
+        if self._shutdown.begun:
             return
         if (death.clean or not death.known) and (planned or len(self._roster.members) >= self._wanted):
             return
@@ -223,7 +213,7 @@ class Family:
         self._say(level, "worker ended", pid=death.pid, how=how or death.how)
         verdict = self._arrivals.verdict(death, seen, self._roster.members)
         if verdict is not None:
-            self._stop(verdict, self._settings.shutdown_timeout)
+            self._shutdown.begin(verdict)
         elif not planned and not seen.had_batch:
             delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._roster.members)
             if delay_s >= 1:
@@ -245,7 +235,7 @@ class Family:
         elif received is signal.SIGCHLD:
             bury({*self._roster.members, *self._reloading.pids, *self._companions.pids})
         elif received is not signal.SIGUSR1:
-            self._on_stop_signal(received)
+            self._shutdown.on_signal(received)
 
     def _want(self, workers: int) -> None:
         """Have so many workers from now on, at most as many as a segment has room for."""
@@ -253,34 +243,17 @@ class Family:
         if workers > MOST_WORKERS:
             self._say(logging.WARNING, "the segment has places for no more workers", workers=MOST_WORKERS)
 
-    def _on_stop_signal(self, received: signal.Signals) -> None:
-        if received is signal.SIGHUP and self._stop_wishes.begun:
-            return  # a terminal that closes may send HUP more than once, and so may its shell
-        wish, now = self._stop_wishes.heard(received, time.monotonic()), time.monotonic()
-        timeout_s = self._settings.shutdown_timeout
-        fast_s = min(_FAST_STOP_S, timeout_s)
-        if wish is Wish.STOP:
-            # First the workers, then the log: else a worker may begin another batch after a reader saw the line.
-            self._stop(Exit.OK, timeout_s if received in (signal.SIGTERM, signal.SIGHUP) else fast_s)
-            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._roster.members))
-        elif wish is Wish.HASTEN:
-            self._kill_at = now + fast_s if self._kill_at is None else min(self._kill_at, now + fast_s)
-        elif wish is Wish.KILL:
-            self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
-            self._kill_all()
-            self._exit = Exit.KILLED
-
     def _reload(self) -> None:
         self._reloading.end(self._watch)
-        if self._exit is None:
+        if not self._shutdown.begun:
             close = [*self._own_descriptors(), self._life, self._life_writer]
             self._reloading.begin(self._watch, close, self._on_good_code)
 
     def _on_good_code(self) -> None:
         self._on_signals()  # one of them may be to stop, or to try still newer code
         if self._terminal.gone:
-            self._on_stop_signal(signal.SIGHUP)
-        if self._exit is None and not self._reloading.probing:
+            self._shutdown.on_signal(signal.SIGHUP)
+        if not self._shutdown.begun and not self._reloading.probing:
             self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -306,8 +279,8 @@ class Family:
             self._want(self._control.workers)
         if self._control.ended:
             self._watch.remove(self._control.descriptor)
-            if self._exit is None:
-                self._stop(Exit.OK, self._settings.shutdown_timeout)
+            if not self._shutdown.begun:
+                self._shutdown.begin(Exit.OK)
 
     def _on_bell(self) -> None:
         self._storage.silence()
@@ -316,8 +289,8 @@ class Family:
         self._promote()
         if self._live:
             self._live.on_bell(time.monotonic())
-        if self._drain and self._exit is None and self._storage.quiet():
-            self._stop(Exit.OK, self._settings.shutdown_timeout)
+        if self._drain and not self._shutdown.begun and self._storage.quiet():
+            self._shutdown.begin(Exit.OK)
 
     def _on_timer(self) -> None:
         self._timer.heard()
@@ -328,8 +301,8 @@ class Family:
             self._timer.set(self._storage.promote())
         except StorageMoved as moved:
             self._timer.set(None)
-            if self._exit is None:
-                self._stop(Exit.MOVED, self._settings.shutdown_timeout)
+            if not self._shutdown.begun:
+                self._shutdown.begin(Exit.MOVED)
                 self._say(logging.WARNING, "storage moved", to=moved.to)
 
     def _end_hung(self) -> None:
@@ -341,8 +314,7 @@ class Family:
         now = time.monotonic()
         if self._reloading.again_at is not None and now >= self._reloading.again_at:
             self._reload()
-        if self._kill_at is not None and now >= self._kill_at and not self._roster.empty:
-            self._on_deadline()
+        self._shutdown.on_time(now)
         if self._renewals.kill_at is not None and now >= self._renewals.kill_at:
             self._renewals.kill_at = None
             if self._renewals.pid in self._roster.members:
@@ -352,28 +324,10 @@ class Family:
         self._promote()
         if self._live and self._live.look_at is not None and now >= self._live.look_at:
             self._live.look(now)
-        if self._drain and self._exit is None and now >= self._drain.look_at:
+        if self._drain and not self._shutdown.begun and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:
-                self._stop(verdict, self._settings.shutdown_timeout)
-
-    def _on_deadline(self) -> None:
-        self._kill_at = None
-        if self._exit is None:
-            for stranger in self._roster.strangers.values():
-                self._roster.kill(stranger, ON_PURPOSE)
-            return
-        self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._roster.members))
-        self._kill_all()
-        self._exit = Exit.KILLED
-
-    def _stop(self, how: Exit, timeout_s: float) -> None:
-        kill_at = time.monotonic() + timeout_s
-        if self._exit is not None and self._kill_at is not None:
-            kill_at = min(kill_at, self._kill_at)  # it stops already: another wish leaves no more time
-        self._exit, self._kill_at = how if self._exit is None else self._exit, kill_at
-        self._roster.signal(signal.SIGTERM)
-        self._service.stopping()
+                self._shutdown.begin(verdict)
 
     def _tell_serving(self) -> None:
         if self._control:
@@ -386,9 +340,9 @@ class Family:
 
     def _timeout_s(self) -> float | None:
         """Seconds until the next step that is due without news. None: none is due."""
-        due = [] if self._roster.empty else [self._kill_at]
+        due = [] if self._roster.empty else [self._shutdown.kill_at]
         due += [self._renewals.kill_at, self._hung.look_at]
-        if self._exit is None:
+        if not self._shutdown.begun:
             due += [self._vacancies.next_at(len(self._roster.members), self._wanted), self._reloading.again_at]
             due.append(self._companions.start_at)
             due.append(self._drain.look_at if self._drain else None)

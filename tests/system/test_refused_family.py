@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -17,10 +18,11 @@ from shardq.supervisor.wishes import reload
 from shardq.supervisor.wishes.reload import Resumption
 from tests.faults.kit.points import Child
 from tests.support.jobs import Folder, Gated, Record
-from tests.support.programs import ROOT, until
+from tests.support.programs import ROOT, until, wait_out_one_wish
 from tests.support.refusals import NoDescriptors, limit_processes, only_root
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client
+from tests.support.tasks import LIMIT_S
 
 JOBS = Gated.__module__
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
@@ -209,6 +211,78 @@ def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
 
     assert program.end() == Exit.BOOT
     assert folder.done() == [0]
+
+
+def test_a_second_wish_kills_the_workers_of_a_family_whose_new_code_does_not_import(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"} | ONE_BY_ONE
+    options = ("--url", url, "--workers", 2, "--shutdown-timeout", 3600)
+    program = start(module, *options, environment=environment).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(2)))
+    folder.until("begin", 0)
+
+    program.signal(signal.SIGHUP)
+    program.hear("does not import any more, trying again")
+    program.signal(signal.SIGTERM)
+    program.workers(1)  # the idle one has ended
+    wait_out_one_wish()
+    program.signal(signal.SIGTERM)
+
+    assert program.end() == Exit.BOOT
+    assert folder.done() == []
+
+
+def test_the_family_of_an_application_ends_with_it_while_its_new_code_does_not_import(
+    name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by force, which would come after as many seconds as no test waits."""
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    monkeypatch.syspath_prepend(str(folder.path))
+    monkeypatch.setenv("QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT", "3600")
+
+    async def main() -> None:
+        async with Supervisor(module, workers=1) as supervisor:
+            pid = supervisor.stats().supervisor_pid
+            assert pid
+            os.kill(pid, signal.SIGHUP)
+            until((folder.path / "tried").exists, "the new code is tried")
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+
+#: As `FICKLE`, and in the middle of its import while it is not allowed to end.
+SLOW = f"""
+import pathlib, sys, time
+folder = pathlib.Path(__file__).parent
+if "--resume" in sys.argv and not (folder / "signalled").exists():
+    (folder / "tried").touch()
+    while not (folder / "signalled").exists():
+        time.sleep(0.005)
+    raise RuntimeError("in the middle of a deployment")
+from {JOBS} import Record
+"""
+
+
+def test_a_signal_that_comes_during_an_import_that_fails_is_followed_after_the_next_one(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    module = f"slow_{name}"
+    (folder.path / f"{module}.py").write_text(SLOW)
+    program = start(module, "--url", url, "--workers", 1, environment={"PYTHONPATH": f"{folder.path}:{ROOT}"}).serving()
+
+    program.signal(signal.SIGHUP)
+    until((folder.path / "tried").exists, "the new code is being imported")
+    program.signal(signal.SIGTTIN)
+    (folder.path / "signalled").touch()
+
+    program.hear("reloaded workers=1")
+    program.workers(2)
+    assert program.stop() == Exit.OK
 
 
 def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:

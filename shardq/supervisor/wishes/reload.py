@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from shardq.model import Counts
@@ -20,23 +18,10 @@ from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output import standard
 from shardq.supervisor.wishes.drain import DrainBegun
-from shardq.supervisor.wishes.signals import (
-    LISTENED,
-    UNHEARD,
-    fork,
-    hold_back,
-    noted_one_of,
-    reset_in_child,
-)
+from shardq.supervisor.wishes.signals import LISTENED, UNHEARD, fork, reset_in_child
 from shardq.supervisor.wishes.terminal import Terminal
-from shardq.supervisor.workers.deaths import has_ended
-from shardq.supervisor.workers.member import Member
 
 RESUME, PROBE = "--resume", "--probe"
-
-#: How soon to try the new code again when it does not import although the probe imported it.
-_AGAIN_S = 1.0
-_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Resumption(NamedTuple):
@@ -110,22 +95,3 @@ def execute_again(program: Program, resumption: Resumption) -> NoReturn:
         program.execute(RESUME, resumption.encoded())
     finally:
         resumption.inherit(False)
-
-
-def resume_later(program: Program, resumption: Resumption, shutdown_timeout_s: float) -> None:
-    """Try again and again to run this program anew. Called when the code changed once more after its probe and does not
-    import now, so that this process cannot supervise its workers. They work on meanwhile, with the code they have. When
-    a signal asks for the end, stop the workers, and return once they have left or have used up their time.
-    """
-    hold_back()
-    while signal.sigtimedwait(_ENDS, _AGAIN_S) is None and not noted_one_of(_ENDS):
-        with suppress(OSError):
-            execute_again(program, resumption)
-    workers = [Member.of_child(pid, number) for pid, number in resumption.members.items()]
-    deadline = time.monotonic() + shutdown_timeout_s
-    for worker in workers:
-        worker.signal(signal.SIGTERM)
-    for worker in workers:
-        if worker.descriptor >= 0:
-            has_ended(worker.descriptor, max(0.0, deadline - time.monotonic()))
-        worker.close()

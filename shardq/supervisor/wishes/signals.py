@@ -75,15 +75,24 @@ def ends_at_start() -> tuple[signal.Signals, ...]:
 
 
 def hold_back() -> None:
-    """Let signals wait from now on, until the program that this process executes next listens to them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
-
-
-def noted_one_of(numbers: Collection[signal.Signals]) -> bool:
-    """Whether one of these signals was noted: before they were held back, or since then by a thread that a module
-    started.
+    """Let signals wait from now on, also those noted before, until the program that this process executes next listens
+    to them.
     """
-    return any(number in numbers for number in _noted)
+    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
+    noted = _noted.copy()
+    _noted.clear()
+    _send_again(noted)
+
+
+def noted_one_of(numbers: Collection[signal.Signals]) -> signal.Signals | None:
+    """The first of these signals that was noted although they are held back: a thread that an imported module started
+    does not hold them back. It is noted no more.
+    """
+    for number in _noted:
+        if number in numbers:
+            _noted.remove(number)
+            return number
+    return None
 
 
 class Signals:

@@ -11,6 +11,14 @@ from enum import Enum
 
 #: Signals that come so soon after the first one belong to the same wish; seconds.
 ONE_WISH_S = 0.5
+#: How long a worker may take for its batch after INT or QUIT; seconds.
+_FAST_STOP_S = 5.0
+_FAST = (signal.SIGINT, signal.SIGQUIT)
+
+
+def time_after(number: signal.Signals, timeout_s: float) -> float:
+    """Seconds that workers have for their batches after this signal, where they have `timeout_s` after TERM."""
+    return min(_FAST_STOP_S, timeout_s) if number in _FAST else timeout_s
 
 
 class Wish(Enum):
@@ -34,7 +42,7 @@ class StopWishes:
 
     def heard(self, number: signal.Signals, now: float) -> Wish:
         """What a signal means that arrived at this time. INT and QUIT leave the workers less time than TERM and HUP."""
-        fast = number in (signal.SIGINT, signal.SIGQUIT)
+        fast = number in _FAST
         if self._first_s is None:
             self._first_s, self._fast = now, fast
             return Wish.STOP
