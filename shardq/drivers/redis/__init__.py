@@ -60,6 +60,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `observing`: looking without taking part
 * `news`: what workers tell their supervisor
 * `progress`: how far batches have come
+* `workers`: what a supervisor knows of them by that
 * `supervised`: a storage as a supervisor and its workers see it
 * `check`: reads a whole storage, and says what is wrong in it
 * `ancestor`: what the package `sharded-queue` keeps on a server

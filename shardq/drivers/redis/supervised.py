@@ -23,11 +23,12 @@ from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, PROGRESS, RENEW, WORK, News
 from shardq.drivers.redis.overview import at_work, overview_of
 from shardq.drivers.redis.plainly import plainly
-from shardq.drivers.redis.progress import EVERY_S, Told
+from shardq.drivers.redis.progress import EVERY_S
 from shardq.drivers.redis.servers.plain_bells import PlainBells
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import HOME, OFTEN, say_end, told
+from shardq.drivers.redis.workers import Workers
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import INBOX, AtWork, Counts, Died, Ending, key_of, split_key
 from shardq.pages import Page
@@ -72,15 +73,13 @@ class SupervisedServer:
         self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
         self._bell: select.epoll | None = None
         self._bells = PlainBells(storage.server.address, storage.server.prefix)
-        self._workers, self._renewals = dict(workers or {}), set[int]()
-        """`_workers`: the number of each, by pid."""
-        self._progress, self._only_progress = Told(), False
-        """How far the workers are, and whether nothing was heard but such words."""
-        self._worked_at = self._asked_at = float("-inf")
-        """When a worker said that it takes batches, and the server what workers are at, monotonic."""
+        self._workers = Workers(self.news, workers or {})
+        self._only_progress = False
+        """Whether nothing was heard but how far the workers are."""
+        self._asked_at = float("-inf")
+        """When the server said last what workers are at, monotonic."""
         self._at_work: Sequence[AtWork] = ()
         self._due_us: int | None = None
-        self._deadlines: dict[int, int] = {}
         self._condemned = set[int]()
         self._unsaid: list[tuple[int, Ending]] = []
         """Deaths that the server was not told of yet."""
@@ -107,22 +106,10 @@ class SupervisedServer:
 
     def silence(self) -> None:
         rang = {descriptor for descriptor, _ in self._bell.poll(0)} if self._bell else set[int]()
-        self._only_progress = rang == {self.news.reader}
-        for what, pid, more in self.news.heard():
-            self._only_progress = self._only_progress and what in {PROGRESS, WORK}
-            if what == WORK:
-                self._worked_at = time.monotonic()
-            elif what == PROGRESS and pid in self._workers:
-                self._progress.note(pid, more)
-            elif what == ARRIVED:
-                self._workers[pid] = int(more)
-                self._renew_at = 0.0
-            elif what == RENEW:
-                self._renewals.add(pid)
-            elif what == DEADLINE and int(more):
-                self._deadlines[pid] = int(more)
-            elif what == DEADLINE:
-                self._deadlines.pop(pid, None)
+        heard = self._workers.hear()
+        self._only_progress = rang == {self.news.reader} and heard <= {PROGRESS, WORK}
+        if ARRIVED in heard:
+            self._renew_at = 0.0
         if self._bell:
             self._bells.drop_what_came(self._bell)
 
@@ -138,7 +125,7 @@ class SupervisedServer:
         """By the figures that were read last. A worker tells of batches no more often than each half second: one that
         told just now may have taken another batch since, of which it does not tell.
         """
-        return self._counts.queued == 0 and time.monotonic() - self._worked_at > 2 * EVERY_S
+        return self._counts.queued == 0 and time.monotonic() - self._workers.worked_at > 2 * EVERY_S
 
     def at_work(self) -> Sequence[AtWork]:
         if self._counts.queued == 0:
@@ -158,13 +145,13 @@ class SupervisedServer:
         if now >= self._renew_at and self._renew():
             self._free_threads_of_late_turns()
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
-        elif self._progress.left_s(now) == 0:
+        elif self._workers.progress.left_s(now) == 0:
             self.announce()
         if not self._only_progress:
             self._due_us = self._asked(self._promoted, None)
         self._only_progress, now = False, time.monotonic()
         next_s = self._renew_at - now if self._reachable else random.uniform(0, 2 * _AGAIN_S)
-        tells_in_s = self._progress.left_s(now)
+        tells_in_s = self._workers.progress.left_s(now)
         next_s = next_s if tells_in_s is None else min(next_s, tells_in_s)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
         return at_us if self._due_us is None else min(at_us, self._due_us)
@@ -180,11 +167,7 @@ class SupervisedServer:
         """The script that ends a claim wakes a worker."""
 
     def note_death(self, pid: int, ending: Ending) -> LastSeen:
-        attached = pid in self._workers
-        self._workers.pop(pid, None)
-        self._progress.forget(pid)
-        self._renewals.discard(pid)
-        self._deadlines.pop(pid, None)
+        attached = self._workers.forget(pid)
         if pid in self._condemned:
             self._condemned.discard(pid)
             ending = ending._replace(timed_out=True)
@@ -204,13 +187,13 @@ class SupervisedServer:
         self._condemned.add(pid)
 
     def deadlines(self) -> dict[int, int]:
-        return dict(self._deadlines)
+        return dict(self._workers.deadlines)
 
     def renewals(self) -> list[int]:
-        return list(self._renewals)
+        return list(self._workers.renewals)
 
     def arrived(self) -> list[int]:
-        return list(self._workers)
+        return list(self._workers.numbers)
 
     def strangers(self) -> list[int]:
         """A worker sees by itself that its supervisor is gone."""
@@ -257,14 +240,15 @@ class SupervisedServer:
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on, and this family was heard of."""
-        lease_s, owners, said = self.storage.turning.lease_s, map(self.family.owner, self._workers), self._words()
+        lease_s, said = self.storage.turning.lease_s, self._words()
+        owners = map(self.family.owner, self._workers.numbers)
         renewed = self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s, family=said)), None)
         return renewed is not None
 
     def _words(self) -> dict[str, Any]:
         """What this family says of itself."""
-        workers = {pid: (number, age_s(pid)) for pid, number in sorted(self._workers.items())}
-        progress = self._progress.said(time.monotonic())
+        workers = {pid: (number, age_s(pid)) for pid, number in sorted(self._workers.numbers.items())}
+        progress = self._workers.progress.said(time.monotonic())
         return told(self.family, self.storage.turning.lease_s, self._handlers, workers, os.getpid(), progress)
 
     def _say_deaths(self) -> bool:
@@ -290,7 +274,7 @@ class SupervisedServer:
     def _free_threads_of_late_turns(self) -> None:
         """A turn that a worker had sent before it died may run after its death was said. Nobody did what it took."""
         ended, self._ended = self._ended, []
-        owners = [self.family.owner(pid) for pid in ended if pid not in self._workers]
+        owners = [self.family.owner(pid) for pid in ended if pid not in self._workers.numbers]
         if owners:
             self._asked(lambda: plainly(self._end_excused(*owners)), None)
 
@@ -303,7 +287,7 @@ class SupervisedServer:
         """Else others would wait for their leases to end."""
         self.silence()
         self._say_deaths()
-        owners = [self.family.owner(pid) for pid in sorted(self._workers)]
+        owners = [self.family.owner(pid) for pid in sorted(self._workers.numbers)]
         if owners:
             plainly(self._end_excused(*owners))
 
