@@ -164,6 +164,33 @@ async def test_S27_what_has_come_is_still_there(storage: Storage, lock: Lock) ->
     assert await add(storage, b"a") == 1
 
 
+#: Together a record large enough to become the tube's as it stands, with the messages that left it before.
+LARGE = [name * 600 for name in (b"a", b"b", b"c", b"d", b"e")]
+
+
+async def test_S27_what_was_brought_early_is_there_when_the_rest_has_come(storage: Storage) -> None:
+    await storage.append([(PIPE, LARGE)], when=await later(storage))
+    ids = [its.id for its in await storage.deferrals.page(None, len(LARGE))]
+    assert [await storage.deferrals.run(its_id) for its_id in ids] == [True] * len(LARGE)
+
+    assert await add(storage, *LARGE) == 0
+
+    assert await contents(storage, PIPE) == LARGE
+
+
+async def test_S27_what_was_cancelled_and_added_again_is_there_when_the_rest_has_come(storage: Storage) -> None:
+    await storage.append([(PIPE, LARGE)], when=await later(storage))
+    first, *others = [its.id for its in await storage.deferrals.page(None, len(LARGE))]
+    assert await storage.deferrals.cancel(first) == 1
+    assert await storage.append([(PIPE, LARGE[:1])]) == 1
+    assert [await storage.deferrals.run(its_id) for its_id in others] == [True] * len(others)
+
+    assert await add(storage, *LARGE) == 0
+
+    assert await storage.remove(PIPE, *LARGE) == len(LARGE)
+    assert await add(storage, *LARGE) == len(LARGE)
+
+
 async def test_S27_what_a_schedule_brought_is_there(storage: Storage) -> None:
     when = await later(storage, -1)
     await storage.append([(PIPE, [b"tick"])], when=When(when.due_us, "every 60"))

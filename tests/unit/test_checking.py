@@ -233,6 +233,19 @@ def test_what_is_wrong_is_said(image: Segment, damage: Callable[[Segment], None]
     assert any(said in line for line in found(image)), found(image)
 
 
+def test_what_was_taken_out_stands_for_no_message_before_it(store: Store) -> None:
+    """Among the equal ones an entry that names it hides the living message."""
+    assert store.appending.append([(PIPE, [b"same", b"same"])])
+    assert store.appending.append_absent([(PIPE, [b"same"])]) == 0
+    assert store.checking.wrongs() == []
+    first = record.read(store.segment, store.segment.words[_tube(store.segment, at.TUBE_HEAD_RECORD)])
+
+    word, value = record.cancelled_with(store.segment, first, 1)
+    store.segment.words[word] = value
+
+    assert any("message 0 of" in line for line in store.checking.wrongs())
+
+
 def test_no_word_ends_the_look_or_leads_it_in_circles(image: Segment) -> None:
     """Whatever stands in one word of the fixed part, the tables, or a record."""
     chance = random.Random(os.environ[SEED])

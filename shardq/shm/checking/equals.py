@@ -14,6 +14,9 @@ from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED
 from shardq.shm.words import WORD
 
 
+_ADDRESS = (1 << ADDRESS_BITS) - 1
+
+
 class Equals(Look):
     """A look at the table of equal messages."""
 
@@ -78,7 +81,7 @@ class Equals(Look):
             self.expect(listed or unlisted, f"pending message {number} of {found.pipe} is not among the equal ones")
 
     def _check_indexed(self, tube: int, pipe: str) -> None:
-        """Each message below TUBE_INDEXED is found, or one behind it that stands for it."""
+        """Each message below TUBE_INDEXED is found, or a living one behind it that stands for it."""
         word = self.layout.tube_word(tube)
         head, tail = self.words[word + at.TUBE_HEAD_SEQUENCE], self.words[word + at.TUBE_TAIL]
         below = self.words[word + at.TUBE_INDEXED] - 1
@@ -94,8 +97,23 @@ class Equals(Look):
                 number = found.sequence + index
                 if head <= number < below:
                     entries = self._entries(pipe, record.message(self.segment, found, index))
-                    listed = any(at_ >> ADDRESS_BITS == tube + 1 and number <= said for at_, said in entries)
+                    listed = any(self._stands_for(tube, number, *entry) for entry in entries)
                     self.expect(listed, f"message {number} of {pipe} is not among the equal ones")
             if address == tail:
                 return
             address = found.next_record if found.format == record.JUMP else found.end
+
+    def _stands_for(self, tube: int, number: int, field: int, said: int) -> bool:
+        """Whether an entry is found for the message of this number: its own, or that of a living one behind it."""
+        if field >> ADDRESS_BITS != tube + 1 or said < number:
+            return False
+        word = self.layout.tube_word(tube)
+        # What a process was putting in as it died is put in once more. What was with a worker is looked for itself.
+        if said >= self.words[word + at.TUBE_INDEXED] - 1 or number < self.words[word + at.TUBE_STAYED]:
+            return True
+        try:
+            found = self.record_at(field & _ADDRESS)
+        except ValueError:
+            return False
+        index = said - found.sequence
+        return 0 <= index < found.count and not record.is_cancelled(self.segment, found, index)

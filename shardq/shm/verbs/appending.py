@@ -147,8 +147,7 @@ class Appending:
                 known = self._digests(pipe, record.cut(self._segment, found, index, count).messages)
             else:
                 known, digests = digests[:count], digests[count:]
-            field = tube_field(tube, found.address)
-            if not self._equals.table.insert(known, field, found.sequence + index, share=share):
+            if not self._insert_living(tube, found, index, known, share):
                 return None
             number = found.sequence + index + count
             # The record first: after a death between the two its messages are put in once more, which is harmless.
@@ -161,6 +160,21 @@ class Appending:
         if most and number != following:
             raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
         return number == following
+
+    def _insert_living(self, tube: int, found: record.Record, index: int, digests: Sequence[int], share: int) -> bool:
+        """Put messages of a record from `index` on, whose digests these are, into the table. Those that were taken out
+        are left out: their entries would take the place of those of equal messages before them. False: there is no
+        room.
+        """
+        field, first, count = tube_field(tube, found.address), found.sequence + index, len(digests)
+        bits, start = record.cancelled_bits(self._segment, found) >> index, 0
+        taken_out = [n for n in range(count) if bits >> n & 1] if bits else []
+        for end in [*taken_out, count]:
+            living = digests[start:end]
+            if living and not self._equals.table.insert(living, field, first + start, share=share):
+                return False
+            start = end + 1
+        return True
 
     def _append(self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
