@@ -112,7 +112,11 @@ class Ancestor:
         return []
 
     async def in_hand(self) -> list[str]:
-        return [] if self._ignores_locks else await self._server.locked()
+        """Its lists are counted as soon as its workers have none of them."""
+        locked = [] if self._ignores_locks else await self._server.locked()
+        if not locked:
+            await self._server.count()
+        return locked
 
     async def tubes(self, after: Any = None) -> Page[TubeLeft]:
         page = Page[TubeLeft]()

@@ -29,6 +29,7 @@ from tests.support.leaks import segment_name
 from tests.support.migrated import Area, Crop, Letter, Picture, Point, Resize, Send
 from tests.support.moving import MOVING
 from tests.support.redis_server import running_server
+from tests.support.tasks import LIMIT_S, finished
 from tests.support.workers import new_worker
 
 MODULE = Resize.__module__
@@ -193,7 +194,8 @@ async def test_nothing_goes_before_it_is_stored(old: Old, target: Backend) -> No
 async def test_what_came_meanwhile_stays(old: Old, target: Backend, command: Command) -> None:
     await old.fill()
     server = AncestorServer(server_url(), old.prefix, old.lock_prefix)
-    await server.leave(5, target.url)  # a command that was killed here
+    await server.leave(5, target.url)
+    await server.count()  # a command that was killed here
     await old.queue.register(OldSend, Letter(to="late"))
     await server.close()
 
@@ -212,6 +214,28 @@ async def test_it_waits_for_its_workers(old: Old, target: Backend, command: Comm
     await command(MODULE, "--timeout", "0", "--ignore-locks")
 
     assert (await target.storage.backlog()).queued == 345
+
+
+async def test_what_its_workers_do_last_goes_along(old: Old, target: Backend, command: Command) -> None:
+    """As they do it: the batch leaves its list, which may be after it sent something on, and then the lock goes."""
+    await old.fill()
+    send, crop = f"{MODULE}/Send/0/0", f"{MODULE}/Crop/7/0"
+    await old.lock.acquire(send)
+    moving = asyncio.create_task(command(MODULE, "--timeout", f"{LIMIT_S}"))
+    server = AncestorServer(server_url(), old.prefix, old.lock_prefix)
+    async with asyncio.timeout(LIMIT_S):
+        while (await server.stand()).standing is not Standing.LEAVING:  # noqa: ASYNC110 - no event tells the test
+            await asyncio.sleep(0.01)
+    await server.close()
+
+    await old.storage.append(crop, "[1, 2, null]")
+    await old.storage.pop(send, 2)
+    await old.lock.release(send)
+
+    assert "344 requests" in await finished(moving)
+    assert await requests_in(target, Send, 0) == LETTERS[2:]
+    assert await requests_in(target, Crop, 7) == [Area(1, 2)]
+    assert await old.lists() == {}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from shardq.model import Stand, Standing
 _AT_ONCE = b"1000"
 #: Drops what was handed over of a list, and notes that.
 _DROP = b"redis.call('LTRIM', KEYS[1], ARGV[1], -1) redis.call('SADD', KEYS[2], ARGV[2]) return 1"
+#: Replaces a note that is still as it was read.
+_REPLACE = b"if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1"
 _SPECIAL = re.compile(r"([\\*?\[\]])")
 
 
@@ -29,8 +31,11 @@ class Note(NamedTuple):
 
     move: int
     to: str
-    counts: dict[str, int]
-    """How many texts each list had when the move began, by pipe."""
+    counts: dict[str, int] | None = None
+    """How many texts each list had once its workers had ended, by pipe. None: they are not counted yet."""
+
+    def encoded(self) -> bytes:
+        return json.dumps(self._asdict()).encode()
 
 
 class AncestorServer:
@@ -52,15 +57,25 @@ class AncestorServer:
 
     async def leave(self, move: int, to: str) -> None:
         if (await self.stand()).standing is Standing.OPEN:
-            counts = {pipe: await self._length(pipe) async for pipe in self._pipes()}
-            note = Note(move, to, dict(sorted(counts.items())))
-            await self._server.ask(b"SET", self._leaving, json.dumps(note._asdict()).encode(), b"NX")
+            await self._server.ask(b"SET", self._leaving, Note(move, to).encoded(), b"NX")
         stand = await self.stand()
         if stand.leaving_by != move:
             raise MoveRefused(
                 f"another process moves it to {stand.to} just now: wait for that one, or end it and give the command "
                 "again"
             )
+
+    async def count(self) -> None:
+        """Note how many texts move of each list, unless that is noted. Once no worker has a lock: a worker drops what
+        it handled, and appends what that leads to, before it frees its lock.
+        """
+        found = await self._server.ask(b"GET", self._leaving)
+        note = _note_of(found)
+        if note is None or note.counts is not None:
+            return
+        counts = {pipe: await self._length(pipe) async for pipe in self._pipes()}
+        counted = note._replace(counts=dict(sorted(counts.items())))
+        await self._server.ask(b"EVAL", _REPLACE, b"1", self._leaving, found, counted.encoded())
 
     async def stay(self, move: int) -> bool:
         stand = await self.stand()
@@ -84,7 +99,7 @@ class AncestorServer:
         if note is None or note.move != move:
             return
         gone = set(await self._server.ask(b"SMEMBERS", self._gone))
-        for pipe, count in note.counts.items():
+        for pipe, count in (note.counts or {}).items():
             if pipe.encode() not in gone:
                 words = self._key(pipe), self._gone, b"%d" % count, pipe.encode()
                 await self._server.ask(b"EVAL", _DROP, b"2", *words)
@@ -93,7 +108,7 @@ class AncestorServer:
     async def counts(self) -> dict[str, int]:
         """How many texts of each list move."""
         note = await self._note(self._left) or await self._note(self._leaving)
-        return note.counts if note else {}
+        return note.counts or {} if note else {}
 
     async def texts(self, pipe: str, start: int, count: int) -> list[bytes]:
         """Texts of a list, so many at most."""
@@ -137,8 +152,11 @@ class AncestorServer:
         return int(await self._server.ask(b"LLEN", self._key(pipe)))
 
     async def _note(self, key: bytes) -> Note | None:
-        found: Any = await self._server.ask(b"GET", key)
-        return Note(**json.loads(found)) if found else None
+        return _note_of(await self._server.ask(b"GET", key))
 
     def _key(self, pipe: str) -> bytes:
         return f"{self._prefix}{pipe}".encode()
+
+
+def _note_of(said: Any) -> Note | None:
+    return Note(**json.loads(said)) if said else None
