@@ -13,7 +13,6 @@ from shardq.shm.memory import record
 from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED
 from shardq.shm.words import WORD
 
-
 _ADDRESS = (1 << ADDRESS_BITS) - 1
 
 
