@@ -64,7 +64,7 @@ class Assembly:
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
         transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
-        self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
+        self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer, equals)
         self.waiting = Waiting(
             segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section, gate
         )
@@ -81,7 +81,7 @@ class Assembly:
         )
         self.deferrals = Deferrals(segment, records, transfer, appending, pages, sleepers, section, gate)
         self.reading = Reading(directory, fifos, section)
-        self.removing = Removing(journal, directory, fifos, claims, sleepers, section, gate)
+        self.removing = Removing(journal, directory, fifos, claims, equals, sleepers, section, gate)
         outputs = Outputs(
             segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending, core
         )
@@ -101,7 +101,9 @@ class Assembly:
             section,
             gate,
         )
-        self.burying = Burying(segment, journal, directory, fifos, writer, claims, graves, sleepers, section, gate)
+        self.burying = Burying(
+            segment, journal, directory, fifos, writer, claims, graves, equals, sleepers, section, gate
+        )
         self.pausing = Pausing(claims.pauses, section, gate)
         self.recording = Recording(Actions(segment), section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from shardq.errors import MessageTooLarge
+from shardq.shm import words as at
+from shardq.shm.deferred.records import key_in
 from shardq.shm.store import Store
 from shardq.shm.words import FOLLOW_UP
 from tests.support import hands
@@ -12,7 +16,9 @@ from tests.support.drivers import MIB
 from tests.support.segments import NewStore
 
 PIPE, KEY = "m/H/0/0", "m/H/0"
-OTHER = "m/Other/0/0"
+OTHER, GRAVE = "m/Other/0/0", "m/H/dead/0"
+#: When nothing is due that these tests defer.
+FAR_US = 1 << 52
 KIB = 1024
 
 
@@ -65,7 +71,7 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     fill(store, 4 * KIB)
     token = store.delivering.claim(KEY)
     sequence = hands.take(store.delivering, [PIPE], 1, token).sequence
-    assert hands.bury(store.burying, PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
+    assert hands.bury(store.burying, PIPE, sequence, token, GRAVE, bytes(310 * KIB), 10).buried
 
 
 @pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])
@@ -104,3 +110,43 @@ def test_recurrent_messages_leave_what_is_deferred_its_room(new_store: NewStore)
     store.deferring.promote(4)
 
     assert store.reading.read("app/Later/0/0", 9).messages == [b"deferred"]
+
+
+def remove_queued(store: Store, messages: list[bytes]) -> None:
+    assert store.appending.append_absent([(PIPE, messages)]) == len(messages)
+    assert store.removing.remove(PIPE, messages) == len(messages)
+
+
+def remove_deferred(store: Store, messages: list[bytes]) -> None:
+    assert store.deferring.defer([(PIPE, messages)], FAR_US)
+    assert store.deferring.remove(PIPE, messages) == len(messages)
+
+
+def cancel(store: Store, messages: list[bytes]) -> None:
+    assert store.deferring.defer([(PIPE, messages)], FAR_US)
+    while page := store.deferrals.page(None):
+        assert store.deferrals.cancel([key_in(its.id) for its in page]) == len(page)
+
+
+def end_schedules(store: Store, messages: list[bytes]) -> None:
+    assert store.deferring.repeat([(PIPE, messages)], "every 60", FAR_US) == len(messages)
+    while page := store.deferring.scheduled():
+        assert all(store.deferring.skip(its, None) for its in page)
+
+
+def bury(store: Store, messages: list[bytes]) -> None:
+    assert store.appending.append_absent([(PIPE, messages)]) == len(messages)
+    token = store.delivering.claim(KEY)
+    for _ in messages:
+        sequence = hands.take(store.delivering, [PIPE], 1, token).sequence
+        assert hands.bury(store.burying, PIPE, sequence, token, GRAVE, b"letter", 1).buried
+
+
+@pytest.mark.parametrize("leave", [remove_queued, remove_deferred, cancel, end_schedules, bury])
+def test_when_all_have_left_however_nothing_is_kept_to_find_equal_ones(
+    store: Store, leave: Callable[[Store, list[bytes]], None]
+) -> None:
+    leave(store, [b"%d" % n for n in range(300)])
+
+    assert not store.segment.words[at.EQUALITY_STATE]
+    assert store.appending.append([(PIPE, [bytes(store.limits.message_bytes)])])

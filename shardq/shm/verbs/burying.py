@@ -24,6 +24,7 @@ from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.graves import Graves, Place
+from shardq.shm.verbs.equal_messages import EqualMessages
 
 
 class Burial(NamedTuple):
@@ -47,6 +48,7 @@ class Burying:
         writer: FifoWriter,
         claims: Claims,
         graves: Graves,
+        equals: EqualMessages,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
         gate: Gate,
@@ -59,6 +61,7 @@ class Burying:
         self._writer = writer
         self._claims = claims
         self._graves = graves
+        self._equals = equals
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
@@ -163,6 +166,7 @@ class Burying:
         self._journal.declare(grave_thread)
         buried = self._bury(tube, sequence, (grave_thread, grave_tube), letter, most)
         self._claims.refresh(grave_thread)
+        self._equals.forget()
         self._journal.clear()
         if buried:
             self._claims.tallies.buried(thread)

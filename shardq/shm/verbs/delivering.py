@@ -379,12 +379,12 @@ class Delivering:
         self._claims.note_progress(thread)
         if stores:
             self._outputs.arrived(written)
+        if self._words[at.EQUALITY_STATE]:
+            self._equals.forget()
         self._journal.clear()
         if self._delivery.in_hand(tube):
             self._claims.tallies.done(thread, done)
         else:
             self._claims.note_end(done)
         self._sleepers.messages_left()
-        if self._words[at.EQUALITY_STATE]:
-            self._equals.forget()
         return thread

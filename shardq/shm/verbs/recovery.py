@@ -9,6 +9,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.transfer import Transfer
 
 
@@ -23,6 +24,7 @@ class Recovery:
         fifos: Fifos,
         claims: Claims,
         transfer: Transfer,
+        equals: EqualMessages,
     ) -> None:
         self._name = segment.name
         self._words = segment.words
@@ -33,6 +35,7 @@ class Recovery:
         self._fifos = fifos
         self._claims = claims
         self._transfer = transfer
+        self._equals = equals
         self._reserve = Reserve(segment)
 
     def mend(self) -> None:
@@ -55,6 +58,7 @@ class Recovery:
                 self._mend_thread(thread)
             else:
                 self._directory.free_entries(thread)
+        self._equals.forget()
         self._journal.clear_pending()
         self._journal.clear()
 

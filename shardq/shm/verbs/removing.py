@@ -11,6 +11,7 @@ from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.verbs.equal_messages import EqualMessages
 
 
 class Removing:
@@ -22,6 +23,7 @@ class Removing:
         directory: Directory,
         fifos: Fifos,
         claims: Claims,
+        equals: EqualMessages,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
         gate: Gate,
@@ -30,6 +32,7 @@ class Removing:
         self._directory = directory
         self._fifos = fifos
         self._claims = claims
+        self._equals = equals
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
@@ -44,6 +47,7 @@ class Removing:
             handed_stay = self._claims.owner(thread) != 0
             taken = sum(self._fifos.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
             self._claims.refresh(thread)
+            self._equals.forget()
             self._journal.clear()
             self._claims.tallies.cancelled(thread, taken)
             self._sleepers.messages_left()

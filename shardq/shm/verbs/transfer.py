@@ -229,6 +229,7 @@ class Transfer:
         self._journal.declare_pending()
         cancelled = self._records.cancelled_with(found, number)
         self._journal.commit(cancelled, self._journal.moved(_COUNTERS[found.heap], -1))
+        self._equals.forget()
         self._journal.clear_pending()
         self.drop_if_empty(found)
 
