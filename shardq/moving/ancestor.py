@@ -34,7 +34,7 @@ from shardq.model import (
     handler_name,
 )
 from shardq.pages import Page
-from shardq.scheduling.schedule import first_us, written
+from shardq.scheduling.schedule import LAST_US, first_us, written
 
 if TYPE_CHECKING:
     from dateutil import rrule as rules
@@ -43,6 +43,8 @@ else:
 
 #: Its own tubes: what waits for its time, and what comes again and again.
 _DEFERRED, _RECURRENT = "sharded_queue/DeferredHandler/0/0", "sharded_queue/RecurrentHandler/0/0"
+#: How many of them a pipe has at least.
+_SLASHES = 3
 #: How many texts are read at once.
 _AT_ONCE = 1000
 
@@ -131,7 +133,7 @@ class Ancestor:
         former, start = self._former[tube.pipe], 0 if after is None else after + 1
         count = min(limit, tube.length - start)
         texts = await self._server.texts(former, start, count) if count > 0 else []
-        messages = [self._translator.message(former, json.loads(text)) for text in texts]
+        messages = [self._translator.message(former, _parsed(former, text)) for text in texts]
         return Batch(start, start + len(messages), list(accumulate(map(len, messages))), b"".join(messages))
 
     async def waiting(self, after: Any = None) -> Page[Waiting]:
@@ -186,10 +188,29 @@ class Ancestor:
             texts += some
             if len(texts) == count:
                 break
-        return [json.loads(text) for text in texts]
+        return [_entry(pipe, text) for text in texts]
 
     def _waiting(self, pipe: str, values: Any, due_us: int, schedule: str) -> Waiting:
         return Waiting(self._translator.pipe(pipe), [self._translator.message(pipe, values)], due_us, schedule)
+
+
+def _parsed(pipe: str, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{shown(text)} in {pipe} is no request of sharded-queue: {error}") from error
+
+
+def _entry(pipe: str, text: bytes) -> list[Any]:
+    """A time or an interval, the tube, and the values of the request. Raises `RequestError`."""
+    match _parsed(pipe, text):
+        case [when, str(its), values] if its.count("/") >= _SLASHES and (pipe == _RECURRENT or _is_time(when)):
+            return [when, its, values]
+    raise RequestError(f"{shown(text)} in {pipe} has no time, tube and values of a request of sharded-queue")
+
+
+def _is_time(timestamp: Any) -> bool:
+    return isinstance(timestamp, int | float) and abs(timestamp) <= LAST_US / 1e6
 
 
 def _first(entry: Sequence[Any]) -> Any:
@@ -200,8 +221,10 @@ def _us(timestamp: float) -> int:
     return round(timestamp * 1e6)
 
 
-def _request(kind: Any, values: Sequence[Any]) -> Any:
+def _request(kind: Any, values: Any) -> Any:
     """A request of the type that has these values, in the order of its fields."""
+    if not isinstance(values, list):
+        raise TypeError("it is no list of values")
     if hasattr(kind, "model_fields"):
         return kind(**dict(zip(kind.model_fields, values, strict=False)))
     if issubclass(kind, tuple):

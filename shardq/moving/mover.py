@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
-from shardq.errors import MoveRefused, QueueFull, ShardqError
+from shardq.errors import MoveRefused, QueueFull
 from shardq.model import Chunk, Place, Standing, When
 from shardq.moving import chunks
 from shardq.protocols import Movable
@@ -70,7 +70,7 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
         await _until_nothing_is_in_hand(ends, timeout_s, heard)
         if begins:
             await _check_room(ends)
-    except (ShardqError, asyncio.CancelledError):
+    except (Exception, asyncio.CancelledError):  # a source of another kind may raise anything
         if begins and await source.stay(number):
             await target.clear(number)
         raise

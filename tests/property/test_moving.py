@@ -78,7 +78,7 @@ async def test_it_moves_back(pair: tuple[Backend, Backend]) -> None:
         await target.storage.check_stays()
 
 
-class Cut(Exception):
+class Cut(BaseException):
     """Stands for the end of the process."""
 
 
@@ -196,6 +196,24 @@ async def test_nothing_moves_into_what_is_not_empty(pair: tuple[Backend, Backend
     assert await target.storage.length(PIPES[1]) == 1
 
 
+async def test_a_move_that_fails_before_it_copies_is_undone(pair: tuple[Backend, Backend]) -> None:
+    """By an error of any kind."""
+    source, target = pair
+    await source.storage.append([(PIPES[0], [b"one"])])
+    plain = ends_of(source, target)
+
+    class Failing(Cutting):
+        def __getattr__(self, name: str) -> Any:
+            return _broken if name == "message_bytes" else getattr(self._its, name)
+
+    failing: Any = Failing(plain.source, [0], after=False)
+    with pytest.raises(ZeroDivisionError):
+        await mover.move(plain._replace(source=failing), 0)
+
+    assert await source.storage.append([(PIPES[0], [b"two"])]) == 1
+    assert await target.storage.append([(PIPES[1], [b"other"])]) == 1
+
+
 async def test_a_move_elsewhere_is_refused_meanwhile(pair: tuple[Backend, Backend]) -> None:
     source, target = pair
     assert source.movable
@@ -264,6 +282,10 @@ async def test_a_target_that_fills_up_ends_the_move_for_now(source_driver: Drive
     target.storage.settings.capacity_bytes = MIB
     await mover.move(plain, 0)
     assert await _dumped(target) == before
+
+
+async def _broken() -> None:
+    raise ZeroDivisionError
 
 
 async def _unknown() -> None:

@@ -250,6 +250,15 @@ async def test_what_its_workers_do_last_goes_along(old: Old, target: Backend, co
             ),
             "cannot be read",
         ),
+        (lambda old: old.storage.append(f"{MODULE}/Crop/0/0", "no json"), "Crop/0/0 is no request"),
+        (lambda old: old.storage.append(f"{MODULE}/Send/0/0", '"abc"'), "no list"),
+        (lambda old: old.storage.append("sharded_queue/DeferredHandler/0/0", "[1]"), "no time, tube and values"),
+        (
+            lambda old: old.storage.append(
+                "sharded_queue/DeferredHandler/0/0", json.dumps(["soon", f"{MODULE}/Send/0/0", ["x", []]])
+            ),
+            "no time, tube and values",
+        ),
     ],
 )
 async def test_what_cannot_be_taken_over_stays(
@@ -283,7 +292,7 @@ async def test_it_can_be_cancelled(old: Old, target: Backend, command: Command) 
     await command(MODULE)
 
 
-class _Cut(Exception):
+class _Cut(BaseException):
     """Stands for the end of the process."""
 
 
