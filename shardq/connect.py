@@ -12,7 +12,7 @@ from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
 from shardq.protocols import Observer, Storage
 from shardq.queue import Queue
-from shardq.settings import StorageSettings
+from shardq.settings import StorageSettings, check_kind
 
 #: Options of a URL that are no secret, and say which storage it is and how it is written to.
 _SIGNPOST_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
@@ -60,17 +60,19 @@ def without_secrets(url: str) -> str:
     if not (is_redis(url) or "@" in url or "password" in url):
         return url
     scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
-    # Not by `urlsplit`: a password that was not escaped has all characters.
-    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
+    # Not by `urlsplit`: a password that was not escaped has all characters. Where one of them stands in the options, or
+    # options seem to begin in it, there is no telling what is the secret.
+    before, _, host = rest.rpartition("@")
+    return f"{scheme}{mark}..." if "?" in before else f"{scheme}{mark}{host.partition('?')[0]}"
 
 
 def signpost(url: str) -> str:
     """The URL that another program is told to use: without user and password, with those of its options that it has to
     give as well.
     """
-    options = [option for option in parse_qsl(_parts(url).query) if option[0] in _SIGNPOST_OPTIONS]
-    query = f"?{urlencode(options)}" if options else ""
-    return without_secrets(url).partition("?")[0] + query
+    parts = _parts(url)
+    options = [option for option in parse_qsl(parts.query) if option[0] in _SIGNPOST_OPTIONS]
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(options)).geturl()
 
 
 def segment_name(url: str) -> str:
@@ -95,6 +97,7 @@ def _parts(url: object) -> SplitResult:
 
 async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
     """The storage of `connect`."""
+    check_kind(settings, StorageSettings)
     storage = await _opened(url, settings)
     try:
         await storage.check_stays()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from shardq.encoding.secrets import NO_SECRETS, Secrets
-from shardq.errors import ConfigurationError, QueueFull, shown
+from shardq.errors import ConfigurationError, QueueFull, StorageDamaged, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import dead_pipe, handler_name, key_of, split_key
 from shardq.pages import each, first
@@ -129,12 +129,12 @@ class Letters:
         batch = await self._readable.range(grave, 1, number - 1 if number else None)
         if list(batch.numbers) != [number]:
             return None
-        return Buried(grave, number, _decode(batch.messages[0]))
+        return _read(grave, number, batch.messages[0])
 
     async def _in(self, grave: str, after: int | None) -> AsyncIterator[Buried]:
         while (batch := await self._readable.range(grave, _AT_ONCE, after)).count:
             for number, message in zip(batch.numbers, batch.messages, strict=True):
-                yield Buried(grave, number, _decode(message))
+                yield _read(grave, number, message)
             after = batch.through - 1
 
 
@@ -176,9 +176,18 @@ class DeadLetters(Letters):
         return dropped
 
 
+def _read(grave: str, number: int, message: bytes) -> Buried:
+    try:
+        return Buried(grave, number, _decode(message))
+    except msgspec.MsgspecError as error:
+        raise StorageDamaged(
+            f"what is at {number} of {grave} is no dead letter: {error}: `shardq check` says what else is wrong"
+        ) from error
+
+
 def parts_of(letter: str) -> tuple[str, int]:
     """The grave and the number of the letter of this id. Raises `ConfigurationError` for what is no id."""
-    handler, _, number = letter.rpartition("#")
+    handler, _, number = letter.rpartition("#") if isinstance(letter, str) else ("", "", "")
     if not handler or not number.isdecimal() or len(number) > 18:
         raise ConfigurationError(f"{shown(letter)} is no id of one dead letter: `dead list` shows the ids")
     return dead_pipe(handler), int(number)

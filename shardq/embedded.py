@@ -32,7 +32,7 @@ from shardq.model import AtWork
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
 from shardq.serving.targets import argument_of
-from shardq.settings import SupervisorSettings, check_capacity, check_timeout
+from shardq.settings import SupervisorSettings, check_capacity, check_kind, check_timeout
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
 
@@ -77,6 +77,7 @@ class Supervisor(Maps):
             raise SupervisorError(_STARTED_BY_IMPORT)
         if if_running not in ("error", "attach"):
             raise ConfigurationError(f"if_running is {shown(if_running)}: use 'error' or 'attach'")
+        check_kind(settings, SupervisorSettings)
         # Where the number is given, what the environment says about it does not count, be it usable or not.
         given: dict[str, Any] = {} if workers is None else {"workers": workers}
         self.settings = settings.model_copy() if settings else SupervisorSettings(**given)
@@ -84,8 +85,9 @@ class Supervisor(Maps):
             self.settings.workers = workers
         if init is not None:
             self.settings.init = init
-        self._private = url is None and self.settings.url is None
-        self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
+        given_url = url or self.settings.url
+        self._private = not given_url
+        self.url = given_url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         self._on_server = is_redis(self.url)
         if not self._on_server:
             segment_name(self.url)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
+from shardq.model import takes_requests
 
 
 class Export:
@@ -45,6 +46,12 @@ class Export:
 
     def _refused(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")
+
+
+def check_takes_requests(pipe: str, number: int, path: str) -> None:
+    """Raise `ConfigurationError` where a line of a file would have a request put where none belongs."""
+    if not takes_requests(pipe):
+        raise ConfigurationError(f"line {number} of {path} names {shown(pipe)}, which holds no requests of a handler")
 
 
 def lines_of(path: str) -> Iterator[tuple[int, bytes]]:

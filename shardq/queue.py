@@ -59,6 +59,8 @@ class Queue(Calling, Ticketing):
             raise ConfigurationError(
                 f"{shown(storage)} is no storage: write Queue(RuntimeStorage()), or `await connect(url)` for a URL"
             )
+        if serializer is not None and not hasattr(serializer, "encode"):
+            raise ConfigurationError(f"{shown(serializer)} is no serializer: leave it out, or see shardq.Serializer")
         self.storage = storage
         self.serializer: Serializer = serializer or MsgspecSerializer()
         self.handlers: dict[str, type[Handler[Any]]] = {}
@@ -198,9 +200,15 @@ class Queue(Calling, Ticketing):
 
     async def stored(self, call: Prepared) -> None:
         """Store what was prepared, and wait for room as `register` does."""
-        for step in call.steps:
-            if await self.storage.append(step, follow_up=inside_handler()) is None:
-                await self.wait_for_room(step, call.facts.name, None)
+        number = 0
+        try:
+            for step in call.steps:
+                if await self.storage.append(step, follow_up=inside_handler()) is None:
+                    await self.wait_for_room(step, call.facts.name, None)
+                number += 1
+        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+            error.not_accepted = call.not_stored(number, error)
+            raise
 
     async def before_waiting(self) -> None:
         """Called before a caller waits for results."""

@@ -234,6 +234,12 @@ def check_capacity(capacity_bytes: object) -> None:
         )
 
 
+def check_kind(settings: object, kind: type[FromEnvironment]) -> None:
+    """Raise `ConfigurationError` for what is neither None nor settings of this kind."""
+    if not isinstance(settings, kind | None):
+        raise ConfigurationError(f"settings={shown(settings)} cannot be: give {kind.__name__}(...), or None")
+
+
 def check_timeout(timeout_s: object) -> None:
     """Raise `ConfigurationError` for what is neither None nor a number of seconds that a timer can count."""
     if timeout_s is None:

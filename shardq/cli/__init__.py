@@ -18,6 +18,8 @@ from shardq.errors import ShardqError
 
 #: Exit codes: the command was done; it could not be done; the command line cannot be used, as argparse has it.
 OK, FAILED, UNUSABLE = 0, 1, 2
+#: That of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ShardqError as error:
         output.complain(f"shardq: {error}")
         return FAILED
+    except KeyboardInterrupt:
+        output.complain("shardq: interrupted")
+        return INTERRUPTED
     return OK
 
 

@@ -34,7 +34,8 @@ def audit(options: argparse.Namespace) -> None:
         return
     now = time.time()
     rows = [_row(action, age(now - action.at_us / 1e6)) for action in found]
-    print(columns(_TITLES, rows, len(rows), "nothing was done to it by a command or the page"), end="")
+    if rows or options.limit:
+        print(columns(_TITLES, rows, len(rows), "nothing was done to it by a command or the page"), end="")
 
 
 def as_values(action: Action) -> dict[str, Any]:
@@ -51,7 +52,7 @@ async def _found(options: argparse.Namespace) -> list[Action]:
 async def _followed(options: argparse.Namespace) -> None:
     """Print the last ones, the earliest first, and then each as it comes, until the reader closes the output."""
     with observed(options.url) as observer:
-        last = 0
+        last = max((action.number for action in await observer.actions(1)), default=0)
         new = await observer.actions(options.limit)
         while _told(options, new):
             last = max([last, *(action.number for action in new)])

@@ -27,7 +27,7 @@ def metrics(options: argparse.Namespace) -> None:
 
 def write_whole(path: str, text: str) -> None:
     """Write a file so that who reads it finds all of its former text or all of this. Raises `OSError`."""
-    new = f"{path}.{os.getpid()}.new"  # not in a name that a collector of `*.prom` would read
+    new = f"{path}.{os.urandom(4).hex()}.new"  # not in a name that a collector of `*.prom` would read
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

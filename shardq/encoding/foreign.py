@@ -34,6 +34,17 @@ def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
     return is_loaded("pydantic") and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
 
 
+def is_root(model: type[BaseModel]) -> bool:
+    """Whether the message of a model is that of its root."""
+    return issubclass(model, pydantic.RootModel)
+
+
+def is_json(field: FieldInfo) -> bool:
+    """Whether a field of a model is made of a text of JSON."""
+    marks = (field.annotation, *field.metadata)
+    return any(mark is pydantic.Json or type(mark) is pydantic.Json for mark in marks)
+
+
 def secrets() -> tuple[Any, ...]:
     """Pydantic's classes of secrets, none where it is not imported."""
     return (pydantic.SecretStr, pydantic.SecretBytes) if is_loaded("pydantic") else ()
@@ -130,10 +141,5 @@ def _json(value: Any) -> bytes:
 def _shape(model: type[BaseModel]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The fields of a model, and those of them that are made of a text of JSON and of nothing else."""
     fields = model.model_fields
-    as_json = [name for name, field in fields.items() if _is_json(field)]
+    as_json = [name for name, field in fields.items() if is_json(field)]
     return tuple(fields), tuple(as_json)
-
-
-def _is_json(field: FieldInfo) -> bool:
-    marks = (field.annotation, *field.metadata)
-    return any(mark is pydantic.Json or type(mark) is pydantic.Json for mark in marks)

@@ -7,15 +7,20 @@ place of each secret: in fields with a usual name of secrets, in fields that the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
-from typing import Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import msgspec.inspect as seen
 
-from shardq.encoding.foreign import is_model, secrets
+from shardq.encoding.foreign import is_json, is_model, is_root, secrets
 from shardq.text.secret_names import MASK, is_secret, plain_name
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 #: One step into a message: a key, a place in an array, or None for all there are.
 Step = str | int | None
@@ -52,7 +57,7 @@ def secrets_of(kind: Any, names: Sequence[str] = ()) -> Secrets:
     """
     walk = _Walk(frozenset(map(plain_name, names)))
     try:
-        found = list(islice(walk.places(seen.type_info(kind), _LEVELS), _FOUND))
+        found = list(islice(walk.of(kind, _LEVELS), _FOUND))
     except Exception:  # all that annotations can raise
         found = []
     if all(_TOO_DEEP in place for place in found):
@@ -105,8 +110,32 @@ class _Walk:
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
 
-    def places(self, node: Any, levels: int) -> Iterator[Path]:
-        """The places of secrets in a value of this type."""
+    def of(self, kind: Any, levels: int) -> Iterator[Path]:
+        """The places of secrets in a value of this type. msgspec forgets what a collection holds that it does not know,
+        so collections are gone through here.
+        """
+        origin, inner = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            yield from self.of(inner[0], levels)
+        elif origin in (Union, UnionType) and levels:
+            for its in inner:
+                yield from self.of(its, levels - 1)
+        elif isinstance(origin, type) and not hasattr(origin, "__annotations__") and levels:
+            yield from self._held(origin, inner, levels)
+        else:
+            with suppress(TypeError, NameError):
+                yield from self._places(seen.type_info(kind), levels)
+
+    def _held(self, collection: type, inner: Sequence[Any], levels: int) -> Iterator[Path]:
+        """Of what a collection holds: the values of a mapping, the members of all others."""
+        if issubclass(collection, tuple) and Ellipsis not in inner:
+            for at, its in enumerate(inner):
+                yield from self._below(at, its, levels)
+            return
+        for its in inner[issubclass(collection, Mapping) :]:
+            yield from self._below(None, its, levels)
+
+    def _places(self, node: Any, levels: int) -> Iterator[Path]:
         cls = getattr(node, "cls", None)
         if isinstance(cls, type) and issubclass(cls, secrets()):
             yield ()
@@ -115,35 +144,41 @@ class _Walk:
                 yield (_TOO_DEEP,)
             return
         if is_model(cls):
-            for name, field in cls.model_fields.items():
-                yield from self._field(name, name, field.annotation, levels)
+            yield from self._of_model(cls, levels)
         for inner in getattr(node, "types", ()):
-            yield from self.places(inner, levels - 1)
+            yield from self._places(inner, levels - 1)
         for inner in ("item_type", "value_type"):
             yield from self._below(None, getattr(node, inner, None), levels)
         for at, inner in enumerate(getattr(node, "item_types", ())):
             yield from self._below(at, inner, levels)
-        tagged = getattr(node, "tag", None) is not None
+        tagged, hints = getattr(node, "tag", None) is not None, _hints_of(cls)
         for at, field in enumerate(getattr(node, "fields", ()), start=tagged):
             as_array = isinstance(node, seen.NamedTupleType) or getattr(node, "array_like", False)
-            yield from self._field(at if as_array else field.encode_name, field.name, field.type, levels)
+            kind = hints.get(field.name, field.type)
+            yield from self._field(at if as_array else field.encode_name, field.name, kind, levels)
 
     def _field(self, step: Step, name: str, kind: Any, levels: int) -> Iterator[Path]:
-        if _is_named(name, self._names):
-            yield (step,)
-        elif isinstance(kind, seen.Type):
-            yield from self._below(step, kind, levels)
-        else:
-            yield from self._annotated(step, kind, levels)
+        return iter([(step,)]) if _is_named(name, self._names) else self._below(step, kind, levels)
 
-    def _annotated(self, step: Step, kind: Any, levels: int) -> Iterator[Path]:
-        """Of a field of a pydantic model, whose type msgspec may not know."""
-        try:
-            yield from self._below(step, seen.type_info(kind), levels)
-        except (TypeError, NameError):
-            for inner in get_args(kind):
-                yield from self._annotated(step, inner, levels - 1)
+    def _of_model(self, model: type[BaseModel], levels: int) -> Iterator[Path]:
+        """Of a pydantic model. The message of a root model is its root; a field of JSON is one text."""
+        if is_root(model):
+            yield from self.of(model.model_fields["root"].annotation, levels - 1)
+            return
+        for name, field in model.model_fields.items():
+            places = self._field(name, name, field.annotation, levels)
+            yield from ((name,) for _ in islice(places, 1)) if is_json(field) else places
 
-    def _below(self, step: Step, node: Any, levels: int) -> Iterator[Path]:
-        if node is not None:
-            yield from ((step, *place) for place in self.places(node, levels - 1))
+    def _below(self, step: Step, kind: Any, levels: int) -> Iterator[Path]:
+        """Of a part, whose type is given as such or as msgspec sees it; None: there is no such part."""
+        if kind is not None:
+            found = self._places(kind, levels - 1) if isinstance(kind, seen.Type) else self.of(kind, levels - 1)
+            yield from ((step, *place) for place in found)
+
+
+def _hints_of(cls: Any) -> dict[str, Any]:
+    """The types of the fields of a class, as they are written; nothing where they are not to be had."""
+    try:
+        return get_type_hints(cls)
+    except Exception:  # all that annotations can raise
+        return {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from shardq.errors import ConfigurationError
-from shardq.exporting import lines_of
+from shardq.exporting import check_takes_requests, lines_of
 from shardq.model import Deferred
 
 
@@ -36,4 +36,5 @@ def read_requests(path: str) -> Iterator[Deferred]:
             raise ConfigurationError(
                 f"line {number} of {path} is no request as `later cancel` writes them: {error}"
             ) from error
+        check_takes_requests(found.pipe, number, path)
         yield Deferred(found.id, found.pipe, found.due_us, found.message)

@@ -47,7 +47,10 @@ class Edit(NamedTuple):
 
     def applied(self, message: bytes) -> bytes:
         """The message of the edited request, with what stood in front. Raises `RequestError` for what cannot be."""
-        request = msgspec.msgpack.encode(self._merged(content_of(message), self.shown, self.edited, ""))
+        try:
+            request = msgspec.msgpack.encode(self._merged(content_of(message), self.shown, self.edited, ""))
+        except (OverflowError, UnicodeError, RecursionError) as error:
+            raise RequestError(f"what was edited cannot be stored: {error}; nothing is changed") from error
         return with_request(message, request)
 
     def _merged(self, raw: Any, was: Any, now: Any, where: str) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 
 from shardq.deadletters import Buried, DeadLetter, parts_of
 from shardq.errors import ConfigurationError
-from shardq.exporting import lines_of
+from shardq.exporting import check_takes_requests, lines_of
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -36,4 +36,5 @@ def read_letters(path: str) -> Iterator[Buried]:
             raise ConfigurationError(
                 f"line {number} of {path} is no dead letter as `dead drop` writes them: {error}"
             ) from error
+        check_takes_requests(found.letter.pipe, number, path)
         yield Buried(*parts_of(found.id), found.letter)

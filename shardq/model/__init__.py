@@ -22,6 +22,7 @@ from shardq.model.names import (
     key_of,
     priority_of,
     split_key,
+    takes_requests,
 )
 from shardq.model.pauses import (
     LONGEST_PAUSED_BYTES,
@@ -126,6 +127,7 @@ __all__ = [
     "priority_of",
     "signal_name",
     "split_key",
+    "takes_requests",
     "thread_of",
     "too_many_pauses",
 ]

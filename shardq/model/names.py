@@ -62,6 +62,12 @@ KEPT_NAME_BYTES = 19
 INBOX = "shardq.results.inbox/Inbox"
 
 
+def takes_requests(pipe: str) -> bool:
+    """Whether a pipe is one of a handler's tubes; else it has dead letters, or results for callers."""
+    handler = split_key(key_of(pipe))[0]
+    return pipe not in (dead_pipe(handler), KEPT_PIPE) and handler != INBOX
+
+
 def is_inbox(name: str) -> bool:
     """Whether what is in a tube, or in those of a thread, are replies for a caller, and no requests."""
     return name.startswith(f"{INBOX}/")

@@ -11,7 +11,7 @@ from shardq.encoding.codec import decode_array
 from shardq.encoding.envelope import inbox_of, ticketed
 from shardq.encoding.replies import NOTICE, Kept, decode_reply
 from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknown
-from shardq.handler import Handler, drive, find_handler
+from shardq.handler import Handler, check_is_handler, drive, find_handler
 from shardq.handling.awaiting import loop_runs
 from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
@@ -67,6 +67,8 @@ class Ticketing(Asking):
         for a worker while it keeps one.
         """
         check_timeout(timeout_s)
+        if handler is not None:
+            check_is_handler(handler)
         if inside_handler():
             raise HandlerError("a handler cannot wait for a result: it keeps the worker that others may wait for")
         kept = await self._kept(Ticket(ticket).digest, timeout_s)

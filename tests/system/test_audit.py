@@ -252,6 +252,21 @@ def following(home: Home) -> Iterator[list[Following]]:
         each.program.communicate()
 
 
+@pytest.mark.usefixtures("room")
+def test_it_follows_only_what_comes_where_no_earlier_ones_are_wanted(home: Home, following: list[Following]) -> None:
+    asyncio.run(_with(home.url, lambda queue: queue.storage.record(Action("pause", "app/A"))))
+    follow = Following(home.url, "--json", "--limit", "0")
+    following.append(follow)
+    assert follow.program.stdout is not None
+
+    def shows_one() -> bool:
+        asyncio.run(_with(home.url, lambda queue: queue.storage.record(Action("pause", "app/B"))))
+        return bool(select.select([follow.program.stdout], (), (), 0)[0])
+
+    until(shows_one, "it shows what came after it had looked")
+    assert json.loads(follow.line())["target"] == "app/B"
+
+
 @on_each_home
 @pytest.mark.usefixtures("room")
 def test_it_follows_what_comes(home: Home, following: list[Following]) -> None:

@@ -20,7 +20,9 @@ import pytest
 from shardq import connect
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
+from shardq.handling.route_by import RouteBy
 from shardq.letters import chosen
+from shardq.model import INBOX, KEPT_PIPE
 from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, on_each_home
@@ -245,6 +247,29 @@ def test_a_file_that_has_no_letters_is_named(text: str, home: Home, said: Say, t
     assert "none cannot be read" in said("requeue", "--from", "none", "--yes").errors
 
 
+@pytest.mark.parametrize("pipe", [f"{FULFIL}/dead/0", KEPT_PIPE, f"{INBOX}/5/0"])
+def test_a_file_puts_nothing_where_no_requests_belong(
+    pipe: str, home: Home, orders: list[str], said: Say, tmp_path: Path
+) -> None:
+    file = tmp_path / "dropped.jsonl"
+    said("drop", "--all", "--yes", "--export", file)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1]["letter"]["pipe"] = pipe
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = said("requeue", "--from", file, "--yes")
+    assert refused.status == FAILED
+    assert f"line 2 of {file} names '{pipe}', which holds no requests of a handler" in refused.errors
+    assert in_tubes(home.url) == letters_at(home.url) == []
+
+
+@pytest.mark.parametrize("verb", ["requeue", "drop"])
+def test_an_empty_id_is_no_letter(verb: str, home: Home, orders: list[str], said: Say) -> None:
+    refused = said(verb, "", "--yes")
+    assert refused.status == FAILED
+    assert "there is no dead letter ''" in refused.errors
+    assert len(letters_at(home.url)) == 3
+
+
 def test_many_are_acted_upon_in_steps(home: Home, said: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     steps = list[int]()
     drop = SharedStorage.drop
@@ -344,7 +369,10 @@ def test_an_editor_gets_json(home: Home, orders: list[str], said: Say, monkeypat
         ("sed -i 1d", "what was edited is no JSON"),
         ("rm", "what was edited is no JSON"),
         ("no-such-editor", "the editor 'no-such-editor' cannot be run"),
+        ("sed -i 's/: 1,/: 99999999999999999999999,/'", "cannot be stored"),
+        (r"sed -i 's/timed/\\ud800/'", "cannot be stored"),
         ("", "which editor? set EDITOR, or give --set FIELD=VALUE"),
+        ("vi '", "cannot be run: No closing quotation"),
     ],
 )
 def test_an_editor_that_changes_nothing_leaves_the_letter(
@@ -366,6 +394,21 @@ def test_an_editor_that_changes_nothing_leaves_the_letter(
     kept = list(tmp_path.iterdir())
     assert len(kept) == editor.startswith("sed")
     assert all(f"what you wrote is in {path}" in done.errors for path in kept)
+
+
+def test_what_was_written_is_kept_where_the_route_of_the_application_fails(
+    home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(by: RouteBy, orders: Sequence[Order]) -> Any:
+        raise KeyError(orders[0].number)
+
+    monkeypatch.setattr(RouteBy, "places", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("VISUAL", "sed -i s/timed/Timed/")
+    refused = said("edit", orders[0], "--app", APP)
+    assert refused.status == FAILED
+    [path] = tmp_path.iterdir()
+    assert f"route of {FULFIL} raised KeyError: 1; nothing is changed; what you wrote is in {path}" in refused.errors
 
 
 def test_hidden_secrets_stay_as_they_are(home: Home, said: Say) -> None:

@@ -328,6 +328,17 @@ async def test_two_families_live_in_one_application(folder: Folder, tmp_path: Pa
 # The segment
 
 
+@pytest.mark.parametrize("by", ["argument", "environment"])
+async def test_an_empty_url_is_that_of_a_private_segment(
+    by: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "environment":
+        monkeypatch.setenv("QUEUE_SUPERVISOR_URL", "")
+    async with Supervisor(Record, workers=1, url="" if by == "argument" else None) as supervisor:
+        await supervisor.queue.register(Record, *folder.notes([0]), defer=3600)
+    assert files_of(private_name(supervisor)) == set()
+
+
 async def test_a_private_segment_goes_with_what_is_in_it(folder: Folder) -> None:
     async with Supervisor(JOBS, workers=1) as supervisor:
         supervisor.scale(0)

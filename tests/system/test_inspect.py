@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -209,6 +210,16 @@ def test_the_status_waits_for_no_process_that_changes_something(name: str, url: 
 
 
 # What is left behind
+
+
+def test_ctrl_c_ends_a_command_with_a_line(name: str, url: str, said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    SharedStorage.create(name, 4 * MIB).detach()
+    monkeypatch.setattr(asyncio, "sleep", interrupted)
+    ended = said("status", "--sample", 60, "--url", url)
+    assert (ended.status, ended.errors) == (130, "shardq: interrupted\n")
 
 
 def test_the_longest_tubes_come_first_and_the_rest_is_counted(name: str, url: str, said: Say) -> None:

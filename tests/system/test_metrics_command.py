@@ -65,6 +65,14 @@ def test_a_file_has_all_of_it_at_any_moment(filled: str, tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
+def test_what_a_killed_command_left_is_in_no_other_ones_way(filled: str, tmp_path: Path) -> None:
+    """In a container each of them has the same pid."""
+    path = tmp_path / "shardq.prom"
+    (tmp_path / f"shardq.prom.{os.getpid()}.new").touch()
+    assert main(["metrics", "--url", filled, "--output", str(path)]) == 0
+    assert path.read_text()
+
+
 @on_each_home
 def test_a_file_that_cannot_be_written_stays_as_it_was(
     filled: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

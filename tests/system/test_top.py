@@ -218,6 +218,20 @@ async def test_a_storage_that_goes_may_come_again(storage: SharedStorage, name: 
         await screen.until(lambda: "0 queued" in screen.text("heading"))
 
 
+async def test_a_letter_that_is_opened_after_the_storage_went_says_so(home: Home) -> None:
+    SharedStorage.create(home.name, 8 * MIB).detach()
+    await asyncio.to_thread(let_fail, home.url, Speaks, Text("hello"))
+    async with shown(home.url) as screen:
+        await screen.go("dead")
+        await screen.until(lambda: len(screen.rows("dead")) == 1)
+        await screen.press("space")
+        again = SharedStorage.attach(home.name)
+        again.destroy()
+        await again.close()
+        await screen.press("enter")
+        await screen.until(lambda: home.name in screen.text("text"))
+
+
 async def test_what_can_never_be_shown_ends_it(url: str) -> None:
     app = Top(Source(new_parser().parse_args(["top", "--url", "memory://"])), read_only=False)
     async with app.run_test() as pilot:

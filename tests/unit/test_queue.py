@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shardq import Handler, Queue, Route
+from shardq import Handler, Queue, Route, Supervisor, connect
 from shardq.drivers import RuntimeStorage
 from shardq.errors import ConfigurationError, HandlerError, MessageTooLarge, RequestError
 from shardq.model import handler_name
@@ -187,6 +187,23 @@ def test_what_is_no_storage_is_refused(storage: Any) -> None:
         ConfigurationError, match=r"is no storage: write Queue\(RuntimeStorage\(\)\), or `await connect"
     ):
         Queue(storage)
+
+
+async def test_arguments_of_another_kind_are_named(queue: Queue) -> None:
+    wrong: Any = {"capacity_bytes": 5}
+    with pytest.raises(ConfigurationError, match=r"settings=\{.*\} cannot be: give StorageSettings\(\.\.\.\), or None"):
+        RuntimeStorage(wrong)
+    with pytest.raises(ConfigurationError, match=r"cannot be: give StorageSettings"):
+        await connect("memory://", wrong)
+    with pytest.raises(ConfigurationError, match=r"cannot be: give SupervisorSettings"):
+        Supervisor(Plain, settings=wrong)
+    with pytest.raises(ConfigurationError, match=r"is no serializer"):
+        Queue(RuntimeStorage(), wrong)
+    five: Any = 5
+    with pytest.raises(ConfigurationError, match=r"5 is no id of one dead letter"):
+        await queue.dead_letters.get(five)
+    with pytest.raises(HandlerError, match=r"5 is no handler class"):
+        await queue.result("ticket", five)
 
 
 async def test_a_handler_that_others_cannot_import_is_refused_where_they_serve(shared: Queue) -> None:

@@ -54,6 +54,13 @@ async def test_what_was_not_accepted_can_be_registered_again(small: Queue) -> No
     assert raised.value.not_accepted == jobs(3, 100_000)
 
 
+async def test_a_ticket_that_was_not_given_leaves_its_request_to_the_caller(small: Queue) -> None:
+    await small.register(Plain, Job(0, bytes(900_000)))
+    with pytest.raises(QueueFull) as raised:
+        await small.submit(Plain, Job(1, bytes(100_000)))
+    assert raised.value.not_accepted == [Job(1, bytes(100_000))]
+
+
 async def test_a_handler_never_waits(queue: Queue) -> None:
     queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait")))
     await queue.register(Plain, Job(0, bytes(900_000)))

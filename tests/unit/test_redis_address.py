@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis, SSLConnection
 
-from shardq.connect import without_secrets
+from shardq.connect import signpost, without_secrets
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import Address, of_client, of_url
 from shardq.errors import ConfigurationError
@@ -99,6 +99,8 @@ SECRET = "hush"
         f"redis://ann:{SECRET}/{SECRET}?{SECRET}#{SECRET}@host/0",
         f"ann:{SECRET}@host",
         f"redis://ann:{SECRET}@[",
+        f"redis://host?password=a@{SECRET}",
+        f"redis://ann:a?b@{SECRET}@host",
     ],
 )
 def test_a_url_that_is_shown_has_no_password(url: str) -> None:
@@ -116,6 +118,11 @@ def said_of(url: str) -> str:
 def test_what_has_no_secrets_is_shown_as_it_is() -> None:
     assert without_secrets("shm://a?b") == "shm://a?b"
     assert without_secrets("rediss://ann:x@host:1/2?prefix=y") == "rediss://host:1/2"
+
+
+def test_another_program_is_told_of_a_server_without_its_password() -> None:
+    told = signpost(f"redis://ann:{SECRET}@host:1/2?password=a@{SECRET}&prefix=x")
+    assert told == "redis://host:1/2?prefix=x"
 
 
 def test_files_of_tls_are_read_when_the_url_is(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import Annotated, Any, ClassVar, NamedTuple, TypedDict
 
 import msgspec
 import pydantic
@@ -46,6 +47,15 @@ class Model(pydantic.BaseModel):
     next: Model | None = None
 
 
+class Rooted(pydantic.RootModel[list[Model]]):
+    pass
+
+
+class Framed(pydantic.BaseModel):
+    text: pydantic.Json[list[Model]]
+    number: int = 5
+
+
 class Typed(TypedDict):
     cookie: str
     user: str
@@ -58,7 +68,9 @@ class Tree(msgspec.Struct):
 
 
 ANN = Login("Ann", "hunter2")
-MODEL = Model(digits=pydantic.SecretStr("47"), codes=[pydantic.SecretBytes(b"1")], login=ANN)
+DIGITS = pydantic.SecretStr("47")
+MODEL = Model(digits=DIGITS, codes=[pydantic.SecretBytes(b"1")], login=ANN)
+SHOWN = {"digits": "***", "codes": ["***"], "login": ["Ann", "***"], "next": None}
 CASES: list[tuple[Any, Any, Any]] = [
     (Login, ANN, ["Ann", "***"]),
     (list[Login], [ANN, ANN], [["Ann", "***"]] * 2),
@@ -68,13 +80,20 @@ CASES: list[tuple[Any, Any, Any]] = [
     (Renamed, Renamed("key"), {"accessToken": "***", "cardPin": 7}),
     (Typed, {"cookie": "a", "user": "b"}, {"cookie": "***", "user": "b"}),
     (Login | None, ANN, ["Ann", "***"]),
-    (Model, MODEL, {"digits": "***", "codes": ["***"], "login": ["Ann", "***"], "next": None}),
+    (Model, MODEL, SHOWN),
     (
         dict[str, Any],
         {"Pin": 1, "a": [{"token": "b"}], "token": None},
         {"Pin": "***", "a": [{"token": "***"}], "token": None},
     ),
     (int, 5, 5),
+    (pydantic.RootModel[pydantic.SecretStr], pydantic.RootModel[pydantic.SecretStr](DIGITS), "***"),
+    (Rooted, Rooted([MODEL]), [SHOWN]),
+    (deque[pydantic.SecretStr], deque([DIGITS]), ["***"]),
+    (OrderedDict[str, pydantic.SecretStr], OrderedDict(a=DIGITS), {"a": "***"}),
+    (Annotated[deque[pydantic.SecretStr], "noted"], deque([DIGITS]), ["***"]),
+    (dict[str, deque[Login]], {"a": deque([ANN])}, {"a": [["Ann", "***"]]}),
+    (Framed, Framed(text='[{"digits": "47"}]'), {"text": "***", "number": 5}),
 ]
 
 

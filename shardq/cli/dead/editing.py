@@ -31,7 +31,8 @@ from shardq.handling.info import info_of
 from shardq.handling.prepared import messages_of
 from shardq.letters.edited import Edit, with_field
 from shardq.model import Batch
-from shardq.text.printable import printable
+from shardq.text.portrait import portrait
+from shardq.text.printable import printable, type_name
 
 
 def edit(options: argparse.Namespace) -> None:
@@ -89,9 +90,9 @@ def _from_editor(before: Any) -> Iterator[Any]:
     keeps = False
     try:
         yield _read_again(path)
-    except ShardqError as error:
+    except BaseException as error:
         keeps = _text_of(path) not in (given, "")
-        if not keeps:
+        if not (keeps and isinstance(error, ShardqError)):
             raise
         raise CommandFailed(f"{error}; what you wrote is in {path}") from error
     finally:
@@ -106,9 +107,10 @@ def _read_again(path: str) -> Any:
         raise ConfigurationError("which editor? set EDITOR, or give --set FIELD=VALUE")
     try:
         ended = subprocess.run([*shlex.split(editor), path], check=False).returncode
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter for a quote without an end
+        reason = getattr(error, "strerror", error)
         raise ConfigurationError(
-            f"the editor {shown(editor)} cannot be run: {error.strerror}: set EDITOR, or give --set FIELD=VALUE"
+            f"the editor {shown(editor)} cannot be run: {reason}: set EDITOR, or give --set FIELD=VALUE"
         ) from error
     if ended:
         raise ConfigurationError(
@@ -116,7 +118,7 @@ def _read_again(path: str) -> Any:
         )
     try:
         return json.loads(_text_of(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"what was edited is no JSON: {error}; nothing is changed") from error
 
 
@@ -134,9 +136,14 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     facts, serializer = info_of(handler), MsgspecSerializer()
     _, body = split(message)
     requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
-    places = facts.by.places(requests) if facts.by else handler.route(*requests)
-    if isinstance(places, Awaitable):
-        places = await places
+    try:
+        places = facts.by.places(requests) if facts.by else handler.route(*requests)
+        if isinstance(places, Awaitable):
+            places = await places
+    except Exception as error:  # all that the application's code raises
+        raise RequestError(
+            f"route of {facts.name} raised {type_name(type(error))}: {portrait(error)}; nothing is changed"
+        ) from error
     [(pipe, [again])] = messages_of(facts, requests, places, serializer.encode(facts.kind, requests)).items()
     if lost := _lost(content_of(body), content_of(again)):
         raise RequestError(f"requests of {facts.name} have no field {shown(lost)}: `dead show` shows those there are")

@@ -8,7 +8,7 @@ from shardq.auditing import Deed
 from shardq.cli.opened import changed, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError, QueueFull
-from shardq.model import INBOX, KEPT_PIPE, Hand, Terms, dead_pipe, key_of, priority_of, split_key
+from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key, takes_requests
 from shardq.protocols import Storage
 from shardq.text.wording import counted
 from shardq.working.failure import parked
@@ -33,7 +33,7 @@ async def park_in(storage: Storage, pipe: str, deed: Deed, most: int | None = No
     handler, _ = split_key(key := key_of(pipe))
     if pipe == dead_pipe(handler):
         raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
-    if pipe == KEPT_PIPE or handler == INBOX:
+    if not takes_requests(pipe):
         raise ConfigurationError(f"{pipe} has results for callers, which are no requests")
     if not await storage.length(pipe):
         raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")

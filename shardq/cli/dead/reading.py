@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from shardq.cli.opened import observed, opened
 from shardq.deadletters import Buried, DeadLetters, Letters
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
 from shardq.letters.chosen import Chosen, numbers_of
 from shardq.letters.match import Match
 from shardq.model import dead_pipe
@@ -73,7 +73,7 @@ async def chosen(letters: DeadLetters, options: argparse.Namespace) -> Chosen:
     numbers: dict[str, set[int]] = {}
     for wanted in options.ids or [None]:
         found = await numbers_of(letters, wanted, match)
-        if wanted and not found and not options.match:
+        if wanted is not None and not found and not options.match:
             raise _missing(wanted)
         for handler, its in found.items():
             numbers.setdefault(handler, set()).update(its)
@@ -81,4 +81,4 @@ async def chosen(letters: DeadLetters, options: argparse.Namespace) -> Chosen:
 
 
 def _missing(wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"there is no dead letter {wanted}: `dead list` shows what there is")
+    return ConfigurationError(f"there is no dead letter {wanted or shown(wanted)}: `dead list` shows what there is")

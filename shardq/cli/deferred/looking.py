@@ -34,7 +34,8 @@ def list_(options: argparse.Namespace) -> None:
     ]
     suffix = " that matches" if options.match or options.handler or options.after else ""
     titles = ("id", "due", "utc", "tube", "comes", "request")
-    print(columns(titles, rows, len(rows), f"nothing waits for its time{suffix}"), end="")
+    if rows or not found:
+        print(columns(titles, rows, len(rows), f"nothing waits for its time{suffix}"), end="")
     if shown and len(found) > len(shown):
         print(f"the next ones: --after {printable(shown[-1].id)}")
 

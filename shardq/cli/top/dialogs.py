@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
+from shardq.errors import ShardqError
 from shardq.text.printable import printable
 
 
@@ -48,7 +49,10 @@ class Reading(ModalScreen[None]):
         of = f"  ({self._place + 1:,} of {len(self._names):,})" if len(self._names) > 1 else ""
         name = self._names[self._place]
         self.query_one("#title", Static).update(printable(name) + of)
-        text = await self._text_of(name)
+        try:
+            text = await self._text_of(name)
+        except ShardqError as error:
+            text = str(error)
         if name == self._names[self._place]:
             self.query_one("#text", Static).update(printable(text, keep="\n\t"))
 

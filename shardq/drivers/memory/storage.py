@@ -43,7 +43,7 @@ from shardq.model.trace import untraced
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Served
-from shardq.settings import StorageSettings
+from shardq.settings import StorageSettings, check_kind
 
 log = logging.getLogger("shardq.storage")
 
@@ -71,6 +71,7 @@ class RuntimeStorage:
         now_us: Callable[[], int] = _now_us,
         on_stored: Callable[[Sequence[Part]], None] = lambda parts: None,
     ) -> None:
+        check_kind(settings, StorageSettings)
         self.settings = settings or StorageSettings()
         self._now_us = now_us
         self._lock = threading.Lock()
