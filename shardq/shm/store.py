@@ -256,6 +256,8 @@ class Store:
         # A verb that was interrupted by the fork must not go on in C with the parent's slot.
         self._parts.core.set_aside()
         self._parts.membership.note_fork()
+        # While a process has the parent's bell open, rings for the next process of its slot can be lost there.
+        self._parts.doorbell.forget()
         self._forked = threading.RLock()
 
     def begin_section(self) -> None:

@@ -271,3 +271,12 @@ async def test_S47_so_many_handlers_can_be_paused(storage: Storage) -> None:
     assert len(await storage.pauses()) == MOST_PAUSES
     assert await storage.resume("app/H7")
     await storage.pause(RESIZE)
+
+
+async def test_S47_pauses_that_are_over_keep_no_other_from_being_paused(storage: Storage) -> None:
+    for number in range(MOST_PAUSES):
+        await storage.pause(f"app/H{number}", When(1_000_000))
+
+    await storage.pause(RESIZE)
+
+    assert [pause.handler for pause in await storage.pauses()] == [RESIZE]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 
@@ -10,6 +12,7 @@ import pytest
 from shardq.errors import SlotsExhausted
 from shardq.shm import words as at
 from shardq.shm.files.lock_bytes import REGISTER_BYTE
+from shardq.shm.files.names import bell_path
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.faults.kit.points import Child, Gate
@@ -67,6 +70,21 @@ def test_a_child_that_found_no_slot_takes_one_that_is_free_later(crowded: Store)
     trying.open()
     assert child.result() == [True, False, 1]
     assert crowded.inspection.counts().accepted == 1
+
+
+def test_a_child_that_uses_no_store_has_not_its_parents_bell_open(crowded: Store) -> None:
+    """Rings for the next process of that slot would be lost there."""
+    crowded.doorbell.open()
+    gate = Gate()
+    child = Child(gate.wait)
+    gate.reached()
+    crowded.doorbell.forget()
+
+    with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):
+        os.open(bell_path(crowded.segment.system_name, crowded.slot), os.O_WRONLY | os.O_NONBLOCK)
+
+    gate.open()
+    child.end()
 
 
 def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:

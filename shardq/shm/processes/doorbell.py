@@ -68,11 +68,10 @@ class Doorbell:
 
     def forget(self) -> None:
         """Close all descriptors; the FIFO stays, as it must for the parent of a forked child."""
-        for descriptor in (*self._others.values(), self._own):
+        descriptors, self._others, self._own = (*self._others.values(), self._own), {}, -1
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._others.clear()
-        self._own = -1
 
     def _open(self) -> int:
         if self._own < 0:
