@@ -239,6 +239,7 @@ class RuntimeStorage:
 
     async def pause(self, handler: str, until: When | None = None, reason: str = "") -> None:
         with self._lock:
+            self._threads.pauses.end_over()
             self._threads.pauses.pause(handler, until, reason)
             self._work.ring()  # waiting workers have to reckon with its end
 

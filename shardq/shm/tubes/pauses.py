@@ -48,6 +48,7 @@ class Pauses:
         """Keep workers off a handler, in the place of the pause that it has, if any. The name and the reason were
         checked. Raises `HandlerError` where too many are paused.
         """
+        self.end_over()
         mask, former = self._words[at.PAUSED], self._place_of(pause.handler)
         if not former and mask.bit_count() >= MOST_PAUSES:
             raise too_many_pauses(pause.handler)

@@ -17,7 +17,6 @@ end
 if before then
     return told()
 end
-local pauses = state.pauses or {}
 if args.follows then
     if args.follows.number <= figure('pauses_made') then
         return told()
@@ -25,17 +24,19 @@ if args.follows then
     state.pauses, state.pauses_made = args.follows.pauses or nil, args.follows.number
 else
     was = is_paused(args.handler) or false
-    local others = 0
-    for handler in pairs(pauses) do
-        others = others + (handler == args.handler and 0 or 1)
+    local others, standing = 0, {}
+    for handler, its in pairs(state.pauses or {}) do
+        if handler ~= args.handler and is_paused(handler) then
+            others, standing[handler] = others + 1, its
+        end
     end
     if not args.resumes and others >= args.most then
         return told(true)
     end
-    pauses[args.handler] = not args.resumes and {
+    standing[args.handler] = not args.resumes and {
         since_us = now, until_us = args.until_us or args.after_us and now + args.after_us, reason = args.reason,
     } or nil
-    state.pauses = next(pauses) and pauses or nil
+    state.pauses = next(standing) and standing or nil
     count('pauses_made', 1)
 end
 wake_everyone()
