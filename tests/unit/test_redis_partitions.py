@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
@@ -11,12 +12,14 @@ import pytest
 
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import of_url
+from shardq.drivers.redis.connections.tries import PATIENCE_S
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.outputs import sending
+from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.sleeping import Look, Places
-from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved
+from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved, StorageRefused, StorageUnavailable
 from shardq.model import Counts, Hand, Terms, handler_name
 from shardq.outputs import Output
 from shardq.queue import Queue
@@ -24,7 +27,7 @@ from shardq.settings import StorageSettings
 from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
 from tests.support.redis_server import removed_when_right, running_server
-from tests.support.tasks import LIMIT_S, busy, finished, suspended
+from tests.support.tasks import LIMIT_S, busy, eventually, finished, suspended
 
 HANDLER, PARTITIONS = "app.jobs/Resize", 8
 TERMS = {HANDLER: Terms((0,), 10)}
@@ -97,6 +100,78 @@ def test_09_looks_that_are_due_at_nearly_the_same_time_are_made_together() -> No
         places.note(place, Look(sleeps=True, looks_in_us=looks_in_s * 1e6))
     assert places.next_s is not None
     assert 10.004 <= places.next_s < 20
+
+
+class Away:
+    """The servers of partitions to which some script cannot be sent; others go on."""
+
+    def __init__(self, storage: RedisStorage, script: str, how: str) -> None:
+        self._run, self._script, self._how = storage.server.run, script, how
+        self.back = asyncio.Event()
+        self.tries = 0
+        storage.server.run = self.run  # type: ignore[method-assign]
+
+    async def run(
+        self, name: str, partition: int, *words: Any, patience_s: float | None = PATIENCE_S, **options: Any
+    ) -> Any:
+        if name == self._script and not self.back.is_set():
+            self.tries += 1
+            if self._how == "refuses":
+                raise StorageRefused("no such rights")
+            if patience_s == 0.0 and self._how == "lost":
+                raise StorageUnavailable("no answer")
+            await self.back.wait()
+        return await self._run(name, partition, *words, patience_s=patience_s, **options)
+
+
+@pytest.mark.parametrize("how", ["lost", "silent", "refuses"])
+async def test_a_worker_gets_what_it_claimed_where_its_former_thread_cannot_be_released(
+    storage: RedisStorage, how: str
+) -> None:
+    storage.turning.presence.join(Family("host", "mark"))
+    storage.turning.round_s = 0.0
+    await storage.append([EVERYWHERE[0]])
+    hand = await storage.rest(None, frozenset(TERMS), TERMS, LIMIT_S, stay=False)
+    await storage.append([EVERYWHERE[1]])
+    away = Away(storage, "unclaim", how)
+
+    async with asyncio.timeout(LIMIT_S):
+        found = await storage.turn(hand, frozenset(TERMS), TERMS, stay=False)
+
+    assert found
+    assert (found.key, found.batch.messages) == (KEYS[1], [b"x"])
+    assert away.tries
+    assert await storage.claimed(KEYS[0])
+    away.back.set()
+
+    async def released() -> bool:
+        await storage.rest(found, frozenset(TERMS), TERMS, 0, stay=False)
+        return not await storage.claimed(KEYS[0])
+
+    await eventually(released, "the former thread is released")
+    assert await storage.unclaim(found.key, found.token)
+
+
+@pytest.mark.parametrize(("script", "how"), [("incoming", "silent"), ("outgoing", "silent"), ("outgoing", "refuses")])
+async def test_a_worker_gets_its_next_batch_where_outputs_cannot_be_brought_on(
+    storage: RedisStorage, script: str, how: str
+) -> None:
+    for _ in range(2):
+        await storage.append([EVERYWHERE[0]])
+    one = {HANDLER: Terms((0,), 1)}
+    hand = await storage.rest(None, frozenset(TERMS), one, LIMIT_S)
+    away = Away(storage, script, how)
+
+    async with asyncio.timeout(LIMIT_S):
+        found = await storage.turn(hand, frozenset(TERMS), one, outputs=[Output(f"{KEYS[1]}/0", [b"sent"])])
+
+    assert found
+    assert (found.key, found.batch.messages) == (KEYS[0], [b"x"])
+    assert away.tries
+    away.back.set()
+    await storage.promote()
+    await eventually(lambda: storage.length(f"{KEYS[1]}/0"), "the output comes")
+    assert await storage.unclaim(found.key, found.token)
 
 
 async def test_where_one_partition_is_full_nothing_is_taken(storage: RedisStorage) -> None:

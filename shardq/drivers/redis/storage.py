@@ -167,7 +167,8 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
             if await its.stored(step, int) is None:
                 return False
             if its.goes_away:
-                await self._forwarding.bring_on((await self.server.layout()).partition_of(hand.key))
+                source = (await self.server.layout()).partition_of(hand.key)
+                await self.turning.releasing.bring_on(source, None, None)
         else:
             await self.server.run_on(hand.key, "pop", arguments)
         self.turning.tallying.acknowledge(hand.key, hand.batch, count)

@@ -78,6 +78,8 @@ class Forwarding:
 
     async def _delivered(self, source: int, target: int, numbers: list[int], entries: list[bytes]) -> bool:
         """Whether the target has all of them now."""
+        if not await self._server.reaches(target):
+            return False
         told = {"source": source, "numbers": numbers, "most": self._most}
         try:
             again = 1

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from shardq.blocking import here as blocking
+from shardq.drivers.redis.connections.replies import NoMemory
 from shardq.drivers.redis.connections.tries import LOOK_S
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.sleeping import Look
 from shardq.drivers.redis.verbs.strays import Strays
+from shardq.errors import ShardqError
 from shardq.model import Hand
 
 _Result = TypeVar("_Result")
@@ -47,26 +50,11 @@ class Releasing:
     async def exchange(self, former: Hand, found: Hand) -> None:
         """Release a thread for another one that was claimed."""
         self._strays.forget_claim(former.key)
-        if blocking.blocking:
-            await self._unclaim(former)
-            return
-        try:
-            await asyncio.shield(self._spawn(self._unclaim(former)))
-        except asyncio.CancelledError:
-            self._spawn(self._unclaim(found))
-            raise
+        await self.for_a_moment(self._released(former), former, found)
 
     async def bring_on(self, source: int, former: Hand | None, found: Hand | None) -> None:
-        """Bring on what goes to other partitions; where that is cancelled, release what was claimed."""
-        if blocking.blocking:
-            await self._forwarding.bring_on(source)
-            return
-        try:
-            await asyncio.shield(self._spawn(self._forwarding.bring_on(source)))
-        except asyncio.CancelledError:
-            if found and (former is None or found.token != former.token):
-                self._spawn(self._unclaim(found))
-            raise
+        """Bring on what goes to other partitions."""
+        await self.for_a_moment(self._forwarding.bring_on(source), former, found)
 
     def of_orphan(self, claim_of: Callable[[Any], tuple[str, int] | None]) -> Callable[[Any], None]:
         """Releases the claim that a cancelled call made."""
@@ -82,14 +70,57 @@ class Releasing:
         """Release what was claimed too late."""
         found: Hand | None = None if turned.cancelled() or turned.exception() else turned.result().found
         if found and (bound is None or found.token != bound.token):
-            self._spawn(self._unclaim(found))
+            self._release_soon(found)
 
-    async def _unclaim(self, hand: Hand) -> None:
+    async def for_a_moment(self, work: Coroutine[Any, Any, object], former: Hand | None, found: Hand | None) -> None:
+        """Wait for work beside a turn, which goes on behind where its server does not answer. The turn may have claimed
+        a thread and taken a batch: neither that server nor an error of it keeps these from the worker. Where the caller
+        is cancelled, what was claimed is released.
+        """
+        if blocking.blocking:
+            await _quietly(work)
+            return
+        task = self._spawn(_quietly(work))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=LOOK_S)
+        except asyncio.CancelledError:
+            if found and (former is None or found.token != former.token):
+                self._release_soon(found)
+            raise
+        if done:
+            task.result()
+
+    async def _released(self, hand: Hand) -> None:
+        """Returns once it was tried, and goes on behind where that failed."""
+        if blocking.blocking:
+            await self._unclaim(hand)
+            return
+        try:
+            await self._unclaim(hand, patience_s=0.0)
+        except (ShardqError, NoMemory):
+            self._release_soon(hand)
+
+    def _release_soon(self, hand: Hand) -> None:
+        self._spawn(self._release(hand))
+
+    async def _release(self, hand: Hand) -> None:
+        try:
+            await self._unclaim(hand)
+        except (ShardqError, NoMemory):
+            self._strays.expect((await self._server.layout()).partition_of(hand.key))
+
+    async def _unclaim(self, hand: Hand, patience_s: float | None = None) -> None:
         told = {"key": hand.key, "token": hand.token, "pause_us": 0}
-        await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
+        await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=patience_s)
 
     def _spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _quietly(work: Coroutine[Any, Any, object]) -> None:
+    """Work whose errors the next call meets as well, and tells."""
+    with suppress(ShardqError, NoMemory):
+        await work

@@ -35,6 +35,10 @@ class Strays:
         """A thread was released."""
         self._known.pop(key, None)
 
+    def expect(self, partition: int) -> None:
+        """A claim there could not be released."""
+        self._unsure.add(partition)
+
     async def release(self, partitions: Iterable[int], hand: Hand | None) -> None:
         """Release those on these partitions, where a server was lost since. `hand`: what the worker has."""
         if not self._presence.supervised or blocking.blocking:

@@ -303,14 +303,15 @@ class Turning:
                 await self.releasing.bring_on(partition, hand, found)
             if not told.get("schedules"):
                 return look_said(told, found)
+            if found and found.leads_on_from(hand):
+                await self.releasing.for_a_moment(self._looking.promote_at(partition), hand, found)
+                return look_said(told, found)
             try:
                 await self._looking.promote_at(partition)
             except StorageMoved:
                 if found is None:
                     raise
                 return look_said(told, found)  # the turn is done
-            if found and found.leads_on_from(hand):
-                return look_said(told, found)
             hand, sending = found, None
 
     def begin_batch(self, batch: Batch, terms: Terms | None) -> None:
