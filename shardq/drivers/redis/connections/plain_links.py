@@ -77,13 +77,17 @@ class PlainLink:
                     its = [command.packed for command, at in zip(commands, wires, strict=True) if at is wire]
                     with suppress(Disconnected):
                         wire.send(b"".join(its))
-            replies = [wire and _next_answer(wire) for wire in wires]
+            broken, replies = dict[PlainWire, Disconnected](), list[Any]()
+            for wire in wires:
+                reply = wire and (broken.get(wire) or _next_answer(wire))
+                if wire and isinstance(reply, Disconnected):
+                    broken[wire] = reply  # not waited for again
+                replies.append(reply)
         except BaseException:  # a signal interrupted it, and answers are still to come
             self.close()
             raise
-        for wire, reply in zip(wires, replies, strict=True):
-            if wire and isinstance(reply, Disconnected):
-                self._hang_up(wire)
+        for wire in broken:
+            self._hang_up(wire)
         return replies
 
     def _run(self, command: Sendable, patience_s: float | None) -> Any:

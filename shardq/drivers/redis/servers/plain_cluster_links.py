@@ -15,7 +15,7 @@ from shardq.drivers.redis.servers.cluster import ASK_SLOTS, DETOURS, LONGEST_PAU
 from shardq.drivers.redis.servers.lost import Lost
 
 #: Seconds for an answer to a supervisor, which waits for no more meanwhile.
-_PLAIN_ANSWER_S = 2.0
+PLAIN_ANSWER_S = 2.0
 
 
 class PlainClusterLink(PlainLink):
@@ -54,6 +54,9 @@ class PlainClusterLink(PlainLink):
                 if detour is None:
                     raise
                 node, asking = detour
+            except (Disconnected, OSError):
+                self._lose(node)
+                raise
         raise Outage(f"the cluster sends a call from server to server for slot {command.slot}")
 
     def _puzzled(self, reason: Exception) -> None:
@@ -63,7 +66,7 @@ class PlainClusterLink(PlainLink):
         if node not in self._wires:
             self._lost.check(node)
             try:
-                self._wires[node] = PlainWire(node, _PLAIN_ANSWER_S)
+                self._wires[node] = PlainWire(node, PLAIN_ANSWER_S)
             except OSError:
                 self._lost.note(node)
                 raise
@@ -75,19 +78,29 @@ class PlainClusterLink(PlainLink):
 
     def _hang_up(self, wire: PlainWire) -> None:
         for node in [node for node, its in self._wires.items() if its is wire]:
-            self._wires.pop(node).close()
-            self._lost.note(node)
+            self._lose(node)
         self._puzzled(Disconnected())
+
+    def _lose(self, node: Address) -> None:
+        """A server does not answer: of many calls one finds that out."""
+        self._drop(node)
+        self._lost.note(node)
+
+    def _drop(self, node: Address) -> None:
+        wire = self._wires.pop(node, None)
+        if wire:
+            wire.close()
 
     def _ask_for_slots(self) -> None:
         reason: Exception = Outage("no server of the cluster answers")
-        for node in sorted(self.cluster.candidates(), key=lambda node: node not in self._wires):
+        for node in sorted(self.cluster.candidates(), key=lambda node: (self._lost.has(node), node not in self._wires)):
             try:
                 self.cluster.read(self._to(node).ask(ASK_SLOTS), node)
                 return
-            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
+            except (hiredis.ReplyError, Outage) as error:
+                self._drop(node)
                 reason = error
-                wire = self._wires.pop(node, None)
-                if wire:
-                    wire.close()
+            except (Disconnected, OSError) as error:
+                self._lose(node)
+                reason = error
         raise reason
