@@ -4,6 +4,7 @@ and keeps the claims and the wake-ups of the others.
 
 from __future__ import annotations
 
+import select
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from shardq.drivers.redis.connections.wire import Disconnected, PlainWire
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.servers.cluster import Cluster as Known
 from shardq.drivers.redis.servers.layout import slot_of
+from shardq.drivers.redis.servers.plain_bells import PlainBells
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import StorageUnavailable
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_cluster import Node, running_cluster
 from tests.support.redis_server import removed_when_right
-from tests.support.tasks import LIMIT_S
+from tests.support.tasks import LIMIT_S, eventually
 
 
 @pytest.fixture
@@ -86,3 +88,42 @@ async def test_claims_are_renewed_after_one_wait_for_a_silent_server(
             with pytest.raises(StorageUnavailable):
                 plainly(storage.of_owner("worker", lease_s=LIMIT_S))
         assert len(vain) == 1
+
+
+async def test_a_supervisor_hears_of_other_servers_after_one_wait_for_a_silent_one(
+    storage: RedisStorage, vain: list[PlainWire]
+) -> None:
+    layout, lost = plainly(storage.server.layout()), running_cluster().nodes[0]
+    plainly(storage.of_owner("worker", lease_s=1.0))
+    bells = PlainBells(storage.server.address, storage.server.prefix)
+    with select.epoll() as poll:
+        with silent(lost):
+            assert bells.listen(layout, poll).keys() == set(layout.everywhere) - places_of(storage, lost)
+            assert len(vain) == 1
+        assert bells.listen(layout, poll).keys() == set(layout.everywhere)
+        bells.hang_up(poll)
+
+
+async def test_a_supervisor_keeps_its_subscriptions_where_a_slot_moves(storage: RedisStorage) -> None:
+    """A slot that came back is subscribed to anew: its server had ended that."""
+    layout = plainly(storage.server.layout())
+    plainly(storage.of_owner("worker", lease_s=1.0))
+    bells = PlainBells(storage.server.address, storage.server.prefix)
+    place = min(places_of(storage, running_cluster().nodes[0]))
+    source, target = running_cluster().nodes[:2]
+    with select.epoll() as poll:
+        before = dict(bells.listen(layout, poll))
+        wires = {bell.wire for bell in bells._bells.values()}
+        for giver, taker in ((source, target), (target, source)):
+            running_cluster().move(slot_of(place), giver, taker)
+            plainly(storage.server.run("promote", place, {}, patience_s=LIMIT_S))
+            names = bells.listen(layout, poll)
+            assert {bell.wire for bell in bells._bells.values()} == wires
+            assert names.keys() == before.keys()
+            changed = {at for at in names if names[at] != before[at]}
+            assert changed == ({place} if taker is target else set())
+            bells.drop_what_came(poll)
+            channel, _, said = names[place].partition("#")
+            publish = "SPUBLISH" if "{" in channel else "PUBLISH"
+            await eventually(lambda: taker.ask(publish, channel, said) == ":1\r\n", "it is heard")  # noqa: B023
+        bells.hang_up(poll)

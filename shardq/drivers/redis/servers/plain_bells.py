@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import select
+from collections.abc import Collection
 from contextlib import suppress
 
 import hiredis
@@ -14,7 +15,7 @@ from shardq.drivers.redis.connections.wire import Disconnected, PlainWire, packe
 from shardq.drivers.redis.servers.bells import HAS_SHARDED, sharded_channel
 from shardq.drivers.redis.servers.cluster import Cluster
 from shardq.drivers.redis.servers.layout import Layout, slot_of
-from shardq.drivers.redis.servers.plain_cluster_links import PlainClusterLink
+from shardq.drivers.redis.servers.plain_cluster_links import PLAIN_ANSWER_S, PlainClusterLink
 
 
 class PlainBells:
@@ -23,75 +24,123 @@ class PlainBells:
     def __init__(self, address: Address | Cluster, prefix: str) -> None:
         self._address = address
         self._channel = f"{prefix}bell:{secrets.token_hex(8)}"
-        self._wires: dict[Address, PlainWire] = {}
-        self._names: dict[int, str] = {}
+        self._bells: dict[Address, _Bell] = {}
+        self._numbers: dict[Address, int] = {}
+        """Of the channels: a server keeps its own."""
         self._version = -1
 
     @property
     def names(self) -> dict[int, str]:
         """What the process is called on each partition."""
-        return self._names
+        return {place: name for bell in self._bells.values() for place, name in bell.names.items()}
 
     def listen(self, layout: Layout, poll: select.epoll) -> dict[int, str]:
         """What the process is called on each partition that can wake it. It is tried once for each server."""
-        version = self._address.version if isinstance(self._address, Cluster) else 0
-        if version != self._version:
-            self.hang_up(poll)
-        for place in layout.everywhere:
-            if place not in self._names:
-                with suppress(OSError, Disconnected, hiredis.ReplyError, Outage):
-                    self._listen_to(self._node_of(place), layout, poll)
-        self._version = self._address.version if isinstance(self._address, Cluster) else 0
-        return self._names
+        try:
+            self._know_slots()
+        except (OSError, Disconnected, hiredis.ReplyError, Outage):
+            return self.names
+        places = self._places(layout)
+        self._follow_slots(places, poll)
+        for node, its in places.items():
+            with suppress(OSError, Disconnected, hiredis.ReplyError):
+                self._listen_to(node, its, poll)
+        return self.names
 
     def drop_what_came(self, poll: select.epoll) -> None:
         """Nothing is read but that something rang."""
-        for wire in self._wires.values():
+        for node, bell in list(self._bells.items()):
             try:
-                wire.heard()
+                bell.wire.heard()
             except Disconnected:
-                self.hang_up(poll)
-                return
+                self._leave(node, poll)
 
     def hang_up(self, poll: select.epoll | None) -> None:
-        wires, self._wires, self._names = self._wires, {}, {}
-        for wire in wires.values():
-            with suppress(OSError, ValueError):
-                if poll:
-                    poll.unregister(wire.descriptor)
-            wire.close()
+        for node in list(self._bells):
+            self._leave(node, poll)
 
-    def _listen_to(self, node: Address, layout: Layout, poll: select.epoll) -> None:
-        its = [place for place in layout.everywhere if self._node_of(place) == node]
-        wire, number = PlainWire(node), len(self._wires)
-        try:
-            channel = f"{self._channel}:{number}"
-            channels = dict.fromkeys(its, channel)
-            if isinstance(self._address, Cluster) and _is_sharded(wire):
-                channels = {place: sharded_channel(channel, place) for place in its}
-                wire.say(b"".join(packed(b"SSUBSCRIBE", name.encode()) for name in channels.values()))
-            else:
-                wire.say(packed(b"SUBSCRIBE", channel.encode()))
-            poll.register(wire.descriptor, select.EPOLLIN)
-        except BaseException:
-            wire.close()
-            raise
-        self._wires[node] = wire
-        self._names |= {place: f"{channels[place]}#0:{place}" for place in its}
-
-    def _node_of(self, place: int) -> Address:
-        if not isinstance(self._address, Cluster):
-            return self._address
-        if self._address.stale:
+    def _know_slots(self) -> None:
+        """Raises what `PlainClusterLink.nodes` does."""
+        if isinstance(self._address, Cluster) and self._address.stale:
             link = PlainClusterLink(self._address)
             try:
                 link.nodes()
             finally:
                 link.close()
-        found = self._address.of(slot_of(place))
-        if found is None:
-            raise Outage(f"no server of the cluster has partition {place}")
-        return found
+
+    def _places(self, layout: Layout) -> dict[Address, list[int]]:
+        """The partitions of each server."""
+        places = dict[Address, list[int]]()
+        for place in layout.everywhere:
+            node = self._address.of(slot_of(place)) if isinstance(self._address, Cluster) else self._address
+            if node:
+                places.setdefault(node, []).append(place)
+        return places
+
+    def _follow_slots(self, places: Collection[Address], poll: select.epoll) -> None:
+        """A server ends the subscription of a slot that leaves it, which may be there again: all are made anew."""
+        version = self._address.version if isinstance(self._address, Cluster) else 0
+        if version == self._version:
+            return
+        self._version = version
+        for node, bell in list(self._bells.items()):
+            bell.names.clear()
+            if node not in places:
+                self._leave(node, poll)
+
+    def _listen_to(self, node: Address, places: Collection[int], poll: select.epoll) -> None:
+        bell = self._bells.get(node)
+        if bell and bell.names.keys() >= set(places):
+            return
+        try:
+            if bell is None:
+                bell = self._bells[node] = self._connected(node)
+                bell.listen(places)
+                poll.register(bell.wire.descriptor, select.EPOLLIN)
+            else:
+                bell.listen(places)
+        except BaseException:
+            self._leave(node, poll)
+            raise
+
+    def _connected(self, node: Address) -> _Bell:
+        wire, number = PlainWire(node, PLAIN_ANSWER_S), self._numbers.setdefault(node, len(self._numbers))
+        try:
+            sharded = isinstance(self._address, Cluster) and _is_sharded(wire)
+        except BaseException:
+            wire.close()
+            raise
+        return _Bell(wire, f"{self._channel}:{number}", sharded=sharded)
+
+    def _leave(self, node: Address, poll: select.epoll | None) -> None:
+        bell = self._bells.pop(node, None)
+        if bell is None:
+            return
+        with suppress(OSError, ValueError):
+            if poll:
+                poll.unregister(bell.wire.descriptor)
+        bell.wire.close()
+
+
+class _Bell:
+    """The subscription to one server."""
+
+    def __init__(self, wire: PlainWire, channel: str, *, sharded: bool) -> None:
+        self.wire = wire
+        self.names: dict[int, str] = {}
+        """What the process is called on its partitions."""
+        self._channel = channel
+        self._sharded = sharded
+        """Whether each partition has a channel of its own."""
+
+    def listen(self, places: Collection[int]) -> None:
+        """Raises `OSError`."""
+        channels = dict.fromkeys(places, self._channel)
+        if self._sharded:
+            channels = {place: sharded_channel(self._channel, place) for place in places}
+        how = b"SSUBSCRIBE" if self._sharded else b"SUBSCRIBE"
+        self.wire.say(b"".join(packed(how, channel.encode()) for channel in dict.fromkeys(channels.values())))
+        self.names = {place: f"{channel}#0:{place}" for place, channel in channels.items()}
 
 
 def _is_sharded(wire: PlainWire) -> bool:
