@@ -81,10 +81,11 @@ create_venv() {
     "$base" -m venv "$venv"
 }
 
-# What an installation depends on; an editable one also on where it stands. The extension is compiled by it.
+# What an installation depends on; an editable one also on where it stands. The extension is compiled by it, and may be
+# removed later, as `git clean` does.
 fingerprint() {
     {
-        printf '%s\n' "$root" "$1" "${CC-}" "${CFLAGS-}"
+        printf '%s\n' "$root" "$1" "${CC-}" "${CFLAGS-}" "$root"/shardq/_core/*.so
         "$python" --version
         cat "$root/pyproject.toml" "$root/setup.py" "$root"/shardq/_core/*.[ch]
     } | sha256sum
