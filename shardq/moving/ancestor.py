@@ -107,7 +107,7 @@ class Ancestor:
         """By tube, the one of `sharded-queue` that it takes the place of."""
         self.storage = self
         self.stand, self.leave, self.stay = server.stand, server.leave, server.stay
-        self.hand_over, self.forget = server.hand_over, server.forget
+        self.hand_over, self.take_back, self.forget = server.hand_over, server.take_back, server.forget
 
     async def pauses(self) -> list[Pause]:
         """None: `sharded-queue` knows no pauses."""

@@ -50,7 +50,7 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
     """Move all that the source holds. `timeout_s`: how long to wait for what workers have in hand. `heard` is told of
     what takes long. Raises `MoveRefused`, `QueueFull` where the target has no room, and what the storages raise.
     """
-    source, target = ends.source, ends.target
+    source = ends.source
     stand = await source.stand()
     if stand.standing is Standing.ARRIVING:
         raise MoveRefused(
@@ -71,12 +71,13 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
         if begins:
             await _check_room(ends)
     except (Exception, asyncio.CancelledError):  # a source of another kind may raise anything
-        if begins and await source.stay(number):
-            await target.clear(number)
+        if begins:
+            await _undo(ends, number)
         raise
     await _check_as_it_was(ends, number)
     messages = await _copied(ends, number)
     await _check_as_it_was(ends, number)
+    await _check_target_has_it(ends, number)
     await source.hand_over(number)
     await _finished(ends, number)
     return Moved(messages, before=False)
@@ -92,9 +93,13 @@ async def cancel(ends: Ends) -> None:
     if not leaves and not arrives:
         raise MoveRefused(f"{ends.come_from} does not move to {ends.go_to}: there is nothing to cancel")
     if leaves and not await ends.source.stay(stand.leaving_by):
-        raise MoveRefused(f"{ends.go_to} has the messages already: `python -m shardq move` finishes the move")
+        # Without a number the target dropped what came, or was made anew.
+        has_them = there.arriving_by == stand.leaving_by or (there.arriving_by and not arrives)
+        if has_them or not await _left(ends.source):
+            raise MoveRefused(f"{ends.go_to} has the messages already: `python -m shardq move` finishes the move")
+        await ends.source.take_back(stand.leaving_by)
     if arrives:
-        await ends.target.clear(there.arriving_by)
+        await _drop(ends, there.arriving_by)
 
 
 async def _close(ends: Ends, number: int) -> None:
@@ -104,19 +109,43 @@ async def _close(ends: Ends, number: int) -> None:
     there = await ends.target.stand()
     of_before = there.standing is Standing.ARRIVING and there.come_from == ends.come_from
     if of_before and there.arriving_by != number:
-        await ends.target.clear(there.arriving_by)  # of a move that was cut off before it began, or was cancelled
+        await _drop(ends, there.arriving_by)
     await ends.target.arrive(number, ends.come_from)
+
+
+async def _drop(ends: Ends, number: int) -> None:
+    """Drop what came by another move, which was cut off before it began or was cancelled. Raises `MoveRefused` where it
+    has begun since the source was looked at.
+    """
+    stand = await ends.source.stand()
+    if stand.standing is not Standing.OPEN and stand.leaving_by == number:
+        raise MoveRefused(
+            f"another process moves {ends.come_from} to {ends.go_to} just now: wait for that one, or end it and give "
+            f"the command again"
+        )
+    await ends.target.clear(number)
+
+
+async def _undo(ends: Ends, number: int) -> None:
+    """Have both ends go on as before, unless the messages are the target's by this move."""
+    if await ends.source.stay(number) or (await ends.source.stand()).leaving_by != number:
+        await ends.target.clear(number)
 
 
 async def _finished(ends: Ends, number: int) -> Moved:
     """Do what is left to do once the messages are the target's."""
-    counts = await ends.source.storage.backlog()
-    left = counts.queued + counts.deferred + counts.recurrent + counts.dead
+    left = await _left(ends.source)
     # Where nothing is left here the target was open before, and may have moved on since.
     with nullcontext() if left else suppress(MoveRefused):
         await ends.target.open(number)
     await ends.source.forget(number)
     return Moved(left, before=not left)
+
+
+async def _left(source: Movable) -> int:
+    """How many messages there are."""
+    counts = await source.storage.backlog()
+    return counts.queued + counts.deferred + counts.recurrent + counts.dead
 
 
 async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callable[[str], None]) -> None:
@@ -152,12 +181,20 @@ async def _check_as_it_was(ends: Ends, number: int) -> None:
     """
     if await ends.source.is_as_it_was(number):
         return
-    if await ends.source.stay(number):
-        await ends.target.clear(number)
+    await _undo(ends, number)
     raise MoveRefused(
         f"{ends.come_from} changed while it moved: its server lost what it had confirmed, as where a replica took its "
         f"place. The move is cancelled, and {ends.come_from} goes on as before: give the command again"
     )
+
+
+async def _check_target_has_it(ends: Ends, number: int) -> None:
+    """Raise `MoveRefused` where the target dropped what came: the source is about to hand over the only other copy."""
+    if (await ends.target.stand()).arriving_by != number:
+        raise MoveRefused(
+            f"{ends.go_to} dropped what it had of this move, for another process. {ends.come_from} has all messages: "
+            f"give the same command again, or cancel the move with --cancel"
+        )
 
 
 async def _copied(ends: Ends, number: int) -> int:

@@ -36,13 +36,14 @@ class Movable(Protocol):
         is when it is first called for a move, and is false later where that changed. [Redis: where a replica that lacks
         what came last took the place of its server.]
     M4. After `hand_over` the messages are the target's: `stay` does nothing. `forget` drops them here, and the storage
-        goes on to raise `StorageMoved`.
+        goes on to raise `StorageMoved`. Until then `take_back` has it go on as before `leave`.
 
     Target
 
     M5. `arrive` raises `MoveRefused` where there is anything in the storage, or another move has to do with it. After
         it the storage has no room, for any other than this move, and hands out nothing, until it is `open`. Then those
-        that sleep are woken.
+        that sleep are woken. `clear` drops what came and opens the storage; from its first step on, `open` raises
+        `MoveRefused`.
     M6. `store` stores the messages of a chunk and that they are there, both or neither, whichever process dies when:
         `stored` says which numbers are, of those messages that belong where the chunk does. It returns False, and
         stores nothing, where there is no room. What was known of a tube holds: failures, isolation, and until when its
@@ -84,6 +85,10 @@ class Movable(Protocol):
     async def is_as_it_was(self, move: int) -> bool: ...
 
     async def hand_over(self, move: int) -> None: ...
+
+    async def take_back(self, move: int) -> None:
+        """Undo `hand_over`, where the target does not have the messages after all, and go on as before."""
+        ...
 
     async def forget(self, move: int) -> None: ...
 

@@ -268,6 +268,22 @@ async def test_M4_what_was_handed_over_is_dropped(storage: Storage, movable: Mov
         await storage.append([(PIPE, numbered(1))])
 
 
+async def test_M4_what_was_handed_over_can_be_taken_back(storage: Storage, movable: Movable) -> None:
+    await storage.append([(PIPE, numbered(3))])
+    await movable.leave(MOVE, TO)
+    await movable.hand_over(MOVE)
+    await movable.take_back(ANOTHER)
+    assert (await movable.stand()).standing is Standing.LEFT
+
+    await movable.take_back(MOVE)
+    await movable.take_back(MOVE)
+
+    await storage.check_stays()
+    assert await storage.append([(PIPE, numbered(1, 3))]) == 1
+    await movable.forget(MOVE)
+    assert await contents(storage, PIPE) == numbered(4)
+
+
 async def test_M4_a_move_that_was_cancelled_hands_nothing_over(storage: Storage, movable: Movable) -> None:
     await storage.append([(PIPE, numbered(3))])
     await movable.leave(MOVE, TO)

@@ -16,7 +16,7 @@ import pytest
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.errors import MoveRefused, StorageMoved
-from shardq.model import Standing
+from shardq.model import Chunk, Place, Standing
 from shardq.moving import mover
 from shardq.moving.mover import Ends
 from tests.support.chance import SEED
@@ -36,7 +36,7 @@ PIPES = [
 ]
 
 
-class Cut(Exception):
+class Cut(BaseException):
     """Stands for the end of the process."""
 
 
@@ -190,6 +190,24 @@ async def test_nothing_comes_into_a_storage_that_has_not_forgotten_what_left_it(
     for pipe in PIPES:
         with pytest.raises(StorageMoved):
             await source.storage.append([(pipe, [b"new"])])
+
+
+async def test_what_is_being_dropped_cannot_be_opened(both: tuple[Backend, Backend]) -> None:
+    """A part of it may be gone. What a process left of it is dropped by the next one."""
+    _, target = both
+    ends = ends_of(*both)
+    await ends.target.arrive(7, ends.come_from)
+    for number, pipe in enumerate(PIPES):
+        assert await ends.target.store(7, Chunk(number, Place.TUBE, pipe, [b"came"]))
+    with suppress(Cut), dying_at(4, target):
+        await ends.target.clear(7)
+
+    with pytest.raises(MoveRefused, match="--cancel"):
+        await ends.target.open(7)
+
+    assert (await ends.target.stand()).standing is Standing.OPEN
+    assert (await target.storage.backlog()).queued == 0
+    assert await target.storage.append([(pipe, [b"new"]) for pipe in PIPES]) == len(PIPES)
 
 
 async def test_an_earlier_word_does_not_take_the_place_of_a_later_one(both: tuple[Backend, Backend]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardq.model import Chunk, Place
 from shardq.shm import words as at
 from tests.support.segments import NewStore
 
@@ -26,3 +27,27 @@ def test_what_a_process_took_out_when_it_died_is_dropped(new_store: NewStore) ->
 
     assert heap.count == 0
     assert not store.segment.words[at.DEFERRED]
+
+
+def test_what_is_being_dropped_cannot_be_opened(new_store: NewStore) -> None:
+    """Between two sections of another process that drops it, a part of it is gone."""
+    store = new_store()
+    arriving, leaving = store.arriving, store.leaving
+    arriving.arrive(MOVE, "shm://before")
+    for number in range(100):
+        assert arriving.store(MOVE, Chunk(number, Place.TUBE, f"app/Job/{number}/0", [b"came"]))
+    opened = list[bool]()
+    forget_some = leaving._forget_some
+
+    def observed(standing: int, by: int, move: int) -> bool:
+        more = forget_some(standing, by, move)
+        opened.append(arriving.open(MOVE))
+        return more
+
+    leaving._forget_some = observed  # type: ignore[method-assign]
+    leaving.clear(MOVE)
+
+    assert len(opened) > 2
+    assert not any(opened)
+    assert store.segment.words[at.CLOSED] == at.OPEN
+    assert store.inspection.counts().queued == 0

@@ -93,6 +93,11 @@ class AncestorServer:
                 "what sharded-queue has does not leave by this move any more: it was cancelled; give the command again"
             )
 
+    async def take_back(self, move: int) -> None:
+        note = await self._note(self._left)
+        if note and note.move == move:
+            await self._server.ask(b"DEL", self._left, self._gone)
+
     async def forget(self, move: int) -> None:
         """Drop what was handed over, and the note of it. What came since then stays."""
         note = await self._note(self._left)

@@ -46,6 +46,9 @@ class MovableServer:
     async def stand(self) -> Stand:
         await self._follow()
         told = await self._told(0)
+        if told["gate"].get("dropped"):  # in some partitions, before a process ended
+            await self.clear(told["gate"]["arriving_by"])
+            told = await self._told(0)
         gate = told["gate"]
         standing = Standing[told["standing"].upper()]
         come_from = gate["come_from"] if standing is Standing.ARRIVING else ""
@@ -116,6 +119,10 @@ class MovableServer:
 
     async def hand_over(self, move: int) -> None:
         await self._step("hand_over", move)
+
+    async def take_back(self, move: int) -> None:
+        await self._server.run("leave_for", 0, {"move": move, "step": "take_back"})
+        await self._follow()
 
     async def forget(self, move: int) -> None:
         stand = await self.stand()
@@ -206,12 +213,15 @@ class MovableServer:
     async def open(self, move: int) -> None:
         if not await self._server.run("arrive", 0, {"move": move, "step": "open"}):
             raise MoveRefused(
-                f"the storage on {self._server.address} is not the one that the content went to: it was removed and "
-                "made anew"
+                f"the storage on {self._server.address} has not what this move brought: it was dropped there, or the "
+                "storage was removed and made anew. The source still has all of it: the same command with --cancel "
+                "lets the source go on"
             )
         await self._follow()
 
     async def clear(self, move: int) -> None:
+        if await self._parts() > 1:
+            await self._server.run("arrive", 0, {"move": move, "step": "drop"})
         for partition in reversed(range(await self._parts())):
             told = {"move": move, "arriving": True, "opens": not partition}
             await self._server.run("forget", partition, told)

@@ -56,6 +56,9 @@ class MovableSegment:
                 "command again"
             )
 
+    async def take_back(self, move: int) -> None:
+        await self.storage.patiently(lambda: self._store.leaving.take_back(move))
+
     async def forget(self, move: int) -> None:
         await self.storage.patiently(lambda: self._store.leaving.forget(move))
 
@@ -90,8 +93,9 @@ class MovableSegment:
     async def open(self, move: int) -> None:
         if not await self.storage.patiently(lambda: self._store.arriving.open(move)):
             raise MoveRefused(
-                f"segment {self.storage.name!r} is not the one that the content went to: it was removed and made "
-                f"anew; `shardq move --cancel` lets the source go on"
+                f"segment {self.storage.name!r} has not what this move brought: it was dropped there, or the segment "
+                "was removed and made anew. The source still has all of it: the same command with --cancel lets the "
+                "source go on"
             )
 
     async def clear(self, move: int) -> None:

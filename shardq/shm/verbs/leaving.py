@@ -26,6 +26,8 @@ from shardq.shm.verbs.transfer import Transfer
 
 #: Of how many threads, or records that wait, something is read or dropped in one section.
 _AT_ONCE = 32
+#: No move has this number: what arrived is being dropped.
+_DROPPED = 0
 #: How many threads in hand are named at most.
 _NAMED = 10
 
@@ -130,25 +132,40 @@ class Leaving:
             self._gate.pass_through(at.LEAVING, move, at.LEFT)
             return bool(self._words[at.CLOSED] == at.LEFT and self._words[at.LEAVING_BY] == move)
 
+    def take_back(self, move: int) -> None:
+        """See `Movable.take_back`."""
+        with self._section:
+            if self._gate.pass_through(at.LEFT, move, at.OPEN):
+                self._sleepers.wake_all()
+
     def forget(self, move: int) -> None:
         """Drop all messages, where this move handed them over."""
         while self._forget_some(at.LEFT, at.LEAVING_BY, move):
             continue
         with self._section:
             if self._words[at.CLOSED] == at.LEFT and self._words[at.LEAVING_BY] == move:
-                # The storage that has the messages goes on counting.
-                self._journal.declare_pending()
-                self._journal.commit((at.BURIED, 0), (at.UNBURIED, 0), (at.EVICTED, 0), (at.PAUSED, 0))
-                self._journal.clear_pending()
+                self._reset()
 
     def clear(self, move: int) -> None:
-        """Drop all messages that came by this move, and open the segment."""
-        while self._forget_some(at.ARRIVING, at.ARRIVING_BY, move):
+        """Drop all messages that came by this move, and open the segment. From the first step on the segment is none
+        that this move can open, with a part of them.
+        """
+        with self._section:
+            if self._words[at.CLOSED] == at.ARRIVING and self._words[at.ARRIVING_BY] == move:
+                self._words[at.ARRIVING_BY] = _DROPPED
+        while self._forget_some(at.ARRIVING, at.ARRIVING_BY, _DROPPED):
             continue
         with self._section:
-            if self._gate.pass_through(at.ARRIVING, move, at.OPEN):
-                self._words[at.ARRIVING_BY] = self._words[at.PAUSED] = 0
+            if self._words[at.CLOSED] == at.ARRIVING and self._words[at.ARRIVING_BY] == _DROPPED:
+                self._reset()
+                self._gate.pass_through(at.ARRIVING, _DROPPED, at.OPEN)
                 self._sleepers.wake_all()
+
+    def _reset(self) -> None:
+        """The storage that has the messages goes on counting, and has the pauses."""
+        self._journal.declare_pending()
+        self._journal.commit((at.BURIED, 0), (at.UNBURIED, 0), (at.EVICTED, 0), (at.PAUSED, 0))
+        self._journal.clear_pending()
 
     def _left(self, thread: int, pipe: str, tube: int) -> TubeLeft:
         words, word = self._words, self._layout.tube_word(tube)

@@ -84,6 +84,12 @@ def _departures() -> Iterator[Operation]:
         check=_stay,
     )
     yield Operation(
+        "take back",
+        lambda s: s.store.leaving.take_back(MOVE),
+        lambda s: [s.append(*BATCH), s.store.leaving.leave(MOVE, "shm://b"), s.store.leaving.hand_over(MOVE)],
+        check=lambda s: [s.store.leaving.take_back(MOVE), _stay(s)],
+    )
+    yield Operation(
         "forget what left",
         lambda s: s.store.leaving.forget(MOVE),
         _left,

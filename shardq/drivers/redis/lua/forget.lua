@@ -19,7 +19,7 @@ if mine then
     state.arriving_by = nil
 end
 if args.opens then
-    state.arriving = nil
+    state.arriving, state.dropped = nil, nil
     change_gate()
 end
 save()

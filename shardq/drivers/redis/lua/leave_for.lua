@@ -1,7 +1,7 @@
--- The content goes elsewhere: `Movable.leave`, `stay`, `is_as_it_was` and `hand_over`. On partition 0.
+-- The content goes elsewhere: `Movable.leave`, `stay`, `is_as_it_was`, `hand_over` and `take_back`. On partition 0.
 -- keys: STATE SLEEPERS SLEEPS
 -- needs: base frees sleepers gate
--- args: move, step (leave, stay, note or hand_over), to, content (what there is, of a note)
+-- args: move, step (leave, stay, note, hand_over or take_back), to, content (what there is, of a note)
 -- Returns 1, 0 where another move has to do with the storage, where the step can not be done any more, or where there was
 -- something else when it was first noted.
 local mine = state.leaving and state.leaving_by == args.move
@@ -11,12 +11,12 @@ if args.step == 'leave' and not mine then
     end
     state.leaving, state.leaving_by, state.left, state.noted = args.to, args.move, nil, nil
     change_gate()
-elseif args.step == 'stay' then
-    if state.left then
+elseif args.step == 'stay' or args.step == 'take_back' then
+    if state.left and args.step == 'stay' then
         return 0
     end
     if mine then
-        state.leaving = nil
+        state.leaving, state.left = nil, nil
         change_gate()
     end
 elseif not mine then
