@@ -9,6 +9,7 @@ import pytest
 from shardq.errors import MessageTooLarge
 from shardq.shm import words as at
 from shardq.shm.deferred.records import key_in
+from shardq.shm.memory import extents
 from shardq.shm.store import Store
 from shardq.shm.words import FOLLOW_UP
 from tests.support import hands
@@ -55,12 +56,56 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
     raise AssertionError("the follow-up never found room")
 
 
-def test_an_empty_segment_keeps_nothing_for_what_was_wanted(store: Store) -> None:
+def defer_one(store: Store) -> None:
+    assert store.deferring.defer([(OTHER, [b"later"])], FAR_US)
+
+
+def defer_larger_ones(store: Store) -> None:
+    """Which have extents of their own."""
+    for number in range(20):
+        assert store.deferring.defer([(OTHER, [b"%d" % number + bytes(4 * KIB)])], FAR_US)
+
+
+def repeat_one(store: Store) -> None:
+    assert store.deferring.repeat([(OTHER, [b"again"])], "every 60", FAR_US)
+
+
+def drain(store: Store) -> None:
+    token = store.delivering.claim(KEY)
+    while (batch := hands.take(store.delivering, [PIPE], 1000, token)).count:
+        hands.pop(store.delivering, PIPE, batch.through, token)
+    store.delivering.unclaim(KEY, token)
+
+
+@pytest.mark.parametrize("wait", [lambda _: None, defer_one, defer_larger_ones, repeat_one])
+def test_where_nothing_is_queued_nothing_is_kept_for_what_was(store: Store, wait: Callable[[Store], None]) -> None:
+    """For the follow-up that found no room, and the letter of a large message: whatever waits for its time."""
+    wait(store)
     count = fill(store, 4 * KIB)
     assert not store.appending.append([(OTHER, [bytes(200 * KIB)])], share=FOLLOW_UP)
-    token = store.delivering.claim(KEY)
-    hands.pop(store.delivering, PIPE, hands.take(store.delivering, [PIPE], count, token).through, token)
+    drain(store)
+    assert store.appending.append([(PIPE, [bytes(200 * KIB)])])
+    drain(store)
+
     assert fill(store, 4 * KIB) == count
+
+
+@pytest.mark.parametrize("looked_at", [0, 64], ids=["among more than are looked at", "looked at"])
+def test_where_nothing_is_queued_room_is_kept_for_the_letter_of_what_waits(
+    store: Store, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extents, "_LOOKED_AT", looked_at)
+    assert store.deferring.defer([(PIPE, [bytes(150 * KIB)])], FAR_US)
+    assert store.appending.append([(PIPE, [bytes(200 * KIB)])])
+    drain(store)
+    fill(store, 4 * KIB)
+    drain(store)
+    assert store.deferrals.run(key_in(store.deferrals.page()[0].id))
+    fill(store, 4 * KIB)
+
+    token = store.delivering.claim(KEY)
+    sequence = hands.take(store.delivering, [PIPE], 1, token).sequence
+    assert hands.bury(store.burying, PIPE, sequence, token, GRAVE, bytes(160 * KIB), 10).buried
 
 
 def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from shardq.shm import words as at
 from shardq.shm.checking.look import Look, living
 from shardq.shm.memory import record
+from shardq.shm.memory.extents import LARGE, SLAB
 from shardq.shm.memory.record import Record
-from shardq.shm.memory.slabs import BITS_BYTES, CELLS_BEGIN, FIRST_SIZE, FULL, LARGE, SIZES, SLAB
+from shardq.shm.memory.slabs import BITS_BYTES, CELLS_BEGIN, FIRST_SIZE, FULL, SIZES
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
 from shardq.text.wording import counted

@@ -9,11 +9,12 @@ kept nowhere.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from shardq.model import Limits
 from shardq.shm import words as at
-from shardq.shm.counters import none_to_come
+from shardq.shm.counters import none_queued, none_to_come
 from shardq.shm.damage import damaged
 from shardq.shm.layout import ExtentClass
 from shardq.shm.memory.record import LARGEST_PAYLOAD, size_of
@@ -21,6 +22,8 @@ from shardq.shm.memory.reserve import Reserve
 from shardq.shm.segment import Segment, whole_pages
 from shardq.shm.words import PAGE, WORD
 
+#: Owners of extents that belong to no tube: of slabs, and of single large records. See `slabs`.
+SLAB, LARGE = 1 << 40, 1 << 41
 _FREE, _LENT = b"\0", 1
 #: Free extents that keep their memory for the next tube, by class: at most about 8 MiB in all.
 _KEPT = (512, 32, 4)
@@ -32,6 +35,8 @@ _PUNCH_STEP = 16 << 10
 _LETTER_BYTES = 20 << 10
 #: Follow-ups may have one part in so many of the capacity kept for them.
 _MOST_WANTED_PART = 4
+#: Of how many large pending records of a class the memory is looked at. Where there are more, its size stands for it.
+_LOOKED_AT = 64
 #: A step has at most one message for so many of its bytes, which is more than a record has beside each message.
 _LEAST_BYTES = 5
 #: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already, or
@@ -68,8 +73,10 @@ class Extents:
         no room for that.
         """
         words = self._words
-        if none_to_come(words):
-            words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
+        if none_queued(words):
+            words[at.WANTED_BYTES] = 0
+            if words[at.KEPT_BYTES]:
+                words[at.KEPT_BYTES] = min(words[at.KEPT_BYTES], self._kept_for_waiting())
             if words[at.RESERVED_BYTES] > self.reserve.least:
                 self.reserve.fit()
         former: int = words[at.KEPT_BYTES]
@@ -135,6 +142,21 @@ class Extents:
             return size_of(1, nbytes) > self.largest_bytes(self._kept_for_largest(nbytes))
 
         return max(0, bisect_left(range(self._capacity), True, key=is_too_large) - 1)
+
+    def _kept_for_waiting(self) -> int:
+        """What KEPT_BYTES must be for what is deferred or recurrent, by the memory of the records. Messages are not
+        looked at: so this takes no longer where many wait.
+        """
+        if none_to_come(self._words):
+            return 0
+        largest = PAGE  # a record in a cell, or in an extent of the smallest class, is no larger
+        for its in self._downwards:
+            if its.size <= largest:
+                break
+            found = list(islice(self._owned(LARGE, its.first, its.count), _LOOKED_AT + 1))
+            sizes = [its.size] if len(found) > _LOOKED_AT else map(self.backed_bytes, found)
+            largest = max([largest, *sizes])
+        return self._kept_for_largest(largest)
 
     def _kept_for_largest(self, nbytes: int) -> int:
         kept = whole_pages(nbytes + _LETTER_BYTES)
@@ -241,15 +263,17 @@ class Extents:
 
     def owned_by(self, tube: int) -> list[int]:
         """Extents whose owner word names the tube, found by search. For repair."""
-        pattern, found = (tube + 1).to_bytes(WORD, "little"), []
-        first, last = self._owners * WORD, (self._owners + self._layout.extents) * WORD
-        find = self._segment.bytes.find
-        place = find(pattern, first, last)
+        return list(self._owned(tube, 0, self._layout.extents))
+
+    def _owned(self, tube: int, first: int, count: int) -> Iterator[int]:
+        """As `owned_by`, of so many extents from `first` on."""
+        pattern, start = (tube + 1).to_bytes(WORD, "little"), self._owners * WORD
+        find, last = self._segment.bytes.find, start + (first + count) * WORD
+        place = find(pattern, start + first * WORD, last)
         while place >= 0:
             if place % WORD == 0:
-                found.append((place - first) // WORD)
+                yield (place - start) // WORD
             place = find(pattern, place + 1, last)
-        return found
 
     def could_hold(self, nbytes: int, given_back: int) -> bool:
         """Whether there would be room for so many bytes, with all of the capacity and what is given back before."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
-from shardq.shm.memory.extents import Extents
+from shardq.shm.memory.extents import LARGE, SLAB, Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
 
@@ -21,8 +21,6 @@ SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 102
 FULL, FIRST_SIZE = 255, 2
 #: A slab's bits, behind the word for the size, and where its cells begin.
 BITS_BYTES, CELLS_BEGIN = 128, 192
-#: Owners of extents that belong to no tube: of slabs, and of single large records.
-SLAB, LARGE = 1 << 40, 1 << 41
 
 
 class Slabs:
