@@ -178,6 +178,28 @@ async def test_15_a_worker_has_no_thread_for_ever_that_it_released(storage: Redi
     assert lone or len({(await storage.server.layout()).partition_of(key) for key in done}) == PARTITIONS
 
 
+async def test_15_a_lost_pause_is_ended_everywhere_by_a_resume(storage: RedisStorage, replica: Replica) -> None:
+    """The partitions whose servers live have it still."""
+    keys = {key for pair in KEYS for key in pair}
+    await storage.append([(f"{key}/0", [b"x"]) for key in keys])
+    await replica.lags((0,))
+    await storage.pause(HANDLER)
+    replica.takes_over()
+    assert await storage.pauses() == []
+
+    assert not await storage.resume(HANDLER)
+
+    handed, hand = set[str](), None
+    while handed != keys:
+        hand = await storage.rest(hand, SERVED, TERMS, LIMIT_S)
+        assert hand
+        assert hand.key not in handed, f"nothing more comes after {handed}"
+        handed.add(hand.key)
+    assert hand
+    assert await storage.pop(hand, 1)
+    assert await storage.unclaim(hand.key, hand.token)
+
+
 async def test_15_an_output_stays_in_its_outbox_until_the_other_partition_has_copies_of_it() -> None:
     server = Server(packaged_valkey(), port=free_ports(1)[0])
     server.start()

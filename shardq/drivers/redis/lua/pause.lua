@@ -1,6 +1,7 @@
 -- A handler is paused, or not any more: `Pausable.pause` and `Pausable.resume`. Partition 0 decides, and the others take
 -- over what it says. STATE has `pauses` (by handler: since_us, until_us, reason), where there are any, and `pauses_made`,
--- which numbers the changes, so that an earlier one never takes the place of a later one.
+-- which numbers the changes, so that an earlier one never takes the place of a later one. The numbers are times: also
+-- after a fail-over that partition 0 lost some in, the next one is higher.
 -- keys: STATE SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base frees sleepers calls
 -- args: handler, and resumes, or until_us or after_us (neither: until it is resumed), reason and most (handlers that may
@@ -37,7 +38,7 @@ else
         since_us = now, until_us = args.until_us or args.after_us and now + args.after_us, reason = args.reason,
     } or nil
     state.pauses = next(standing) and standing or nil
-    count('pauses_made', 1)
+    state.pauses_made = math.max(figure('pauses_made') + 1, now)
 end
 wake_everyone()
 note_call(was and 1 or 0)
