@@ -1,5 +1,5 @@
 """For the tests of applications: a queue in memory whose handlers run when the test says so, by a clock that moves only
-when the test moves it. No process, no thread, no sleeping.
+when the test moves it, or waits for the result of a request that failed. No process, no thread, no sleeping.
 
     queue = LocalQueue()
     await queue.register(Remind, Reminder("Ann"), defer=60)
@@ -11,6 +11,7 @@ goes by real time, and so does the handlers' own code.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,8 @@ from shardq.working.worker import Worker
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
+#: Through how many rests the clock goes before a caller that waits for a result looks whether it may wait longer.
+_RESTS_AT_ONCE = 100
 
 
 class RequestsFailed(ShardqError):
@@ -137,9 +140,15 @@ class LocalQueue(Queue):
 
     async def before_waiting(self) -> None:
         """Where a test calls a handler, maps it, or asks for the result of a ticket, all requests there are are handled
-        at once.
+        at once. Where all of them wait for their next attempt, the clock moves to that.
         """
-        await self._work()
+        done = await self._work()
+        for _ in range(_RESTS_AT_ONCE):
+            rest_end_us = self._rest_end_us()
+            if done or rest_end_us is None:
+                return
+            done = await self._work_until(rest_end_us)
+            await asyncio.sleep(0)  # for the time limit of the call
 
     async def drain(self) -> int:
         """Handle the requests that are due by now, and all that their handlers register meanwhile. Returns how many
@@ -160,11 +169,17 @@ class LocalQueue(Queue):
         end_us = self.clock.after(span)
         before = await self._letters()
         done = await self._work()
+        done += await self._work_until(end_us)
+        await self._raise_failures(before)
+        return done
+
+    async def _work_until(self, end_us: int) -> int:
+        """Let time pass until then, and handle each request when it is due."""
+        done = 0
         while (next_us := await self._next_us()) is not None and next_us <= end_us:
             self.clock.move_to_us(next_us)
             done += await self._work()
         self.clock.move_to_us(end_us)
-        await self._raise_failures(before)
         return done
 
     async def _work(self) -> int:
@@ -182,9 +197,13 @@ class LocalQueue(Queue):
 
     async def _next_us(self) -> int | None:
         """When something happens next, Unix microseconds, None: never."""
-        due_us, pause_s = await self.storage.promote(), self._memory.next_end_s()
-        pause_end_us = None if pause_s is None else self.clock.now_us() + max(1, math.ceil(pause_s * 1e6))
-        return min((us for us in (due_us, pause_end_us) if us is not None), default=None)
+        instants = await self.storage.promote(), self._rest_end_us()
+        return min((us for us in instants if us is not None), default=None)
+
+    def _rest_end_us(self) -> int | None:
+        """When the first rest before a next attempt ends, Unix microseconds, None: none does."""
+        rest_s = self._memory.next_end_s()
+        return None if rest_s is None else self.clock.now_us() + max(1, math.ceil(rest_s * 1e6))
 
     async def _letters(self) -> set[tuple[str, int]]:
         return {(buried.grave, buried.number) for buried in await self.dead_letters.list()}

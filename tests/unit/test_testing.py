@@ -10,11 +10,12 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from shardq import Handler, Retry, Route
-from shardq.errors import ConfigurationError, HandlerError, ScheduleError
+from shardq.errors import ConfigurationError, HandlerError, RequestFailed, ResultTimeout, ScheduleError
 from shardq.model import handler_name
 from shardq.settings import StorageSettings
 from shardq.testing import Clock, LocalQueue, RequestsFailed
 from tests.support.clock import now_us
+from tests.support.tasks import finished
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR_S = 3600
@@ -548,3 +549,70 @@ async def test_calls_are_handled_at_once() -> None:
         assert [result async for result in results] == [2 * number for number in range(500)]
     assert queue.registered(Double) == [2, *range(500)]
     assert await queue.drain() == 0
+
+
+class Root(Handler[int, float]):
+    """Fails for what is below 0, three times."""
+
+    retry = Retry(max_attempts=3, backoff_s=10, jitter=False)
+
+    def perform(self, *numbers: int) -> list[float]:
+        if min(numbers) < 0:
+            raise ValueError("below 0")
+        return [number**0.5 for number in numbers]
+
+
+class Never(Handler[int, int]):
+    def start(self) -> None:
+        raise OSError("the database is away")
+
+    def perform(self, *numbers: int) -> list[int]:
+        return [*numbers]
+
+
+async def test_a_call_whose_request_fails_moves_the_clock_to_its_next_attempts(queue: LocalQueue) -> None:
+    with pytest.raises(RequestFailed, match="below 0"):
+        await finished(asyncio.create_task(queue.call(Root, -1)))
+
+    assert queue.clock.now == START + timedelta(seconds=10 + 20)
+
+
+async def test_a_map_moves_the_clock_to_the_next_attempts(queue: LocalQueue) -> None:
+    async def mapped() -> list[bool]:
+        async with queue.map(Root, [4, -1, 9], outcomes=True) as results:
+            return [outcome.error is None async for outcome in results]
+
+    assert await finished(asyncio.create_task(mapped())) == [True, False, True]
+
+
+async def test_asking_for_a_result_moves_the_clock_to_the_next_attempts(queue: LocalQueue) -> None:
+    ticket = await queue.submit(Root, -1)
+
+    with pytest.raises(RequestFailed, match="below 0"):
+        await finished(asyncio.create_task(queue.result(ticket)))
+
+    assert queue.clock.now == START + timedelta(seconds=10 + 20)
+
+
+async def test_a_call_that_has_its_result_leaves_the_clock_to_the_test(lenient: LocalQueue) -> None:
+    await lenient.register(Patient, Note(1, fails=1))
+    await lenient.drain()
+
+    assert await lenient.call(Double, 2) == 4
+
+    assert lenient.clock.now == START
+    assert Journal.attempts == {1: 1}
+
+
+async def test_a_call_whose_clock_moves_handles_what_is_due_on_the_way(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), defer=15)
+
+    with pytest.raises(RequestFailed):
+        await finished(asyncio.create_task(queue.call(Root, -1)))
+
+    assert Journal.entries == [(1, 15)]
+
+
+async def test_a_call_of_a_handler_that_never_starts_ends_with_its_time_limit(queue: LocalQueue) -> None:
+    with pytest.raises(ResultTimeout):
+        await queue.call(Never, 1, timeout_s=0.05)
