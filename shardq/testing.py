@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from shardq.deadletters import Buried
 from shardq.drivers.memory.lock import RuntimeLock
 from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.encoding.envelope import opened
-from shardq.errors import ConfigurationError, ShardqError, shown
+from shardq.errors import ConfigurationError, HandlerError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.info import request_type
+from shardq.handling.inside import inside_handler
 from shardq.model import INBOX, Batch, Hand, Part, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer
@@ -121,6 +123,7 @@ class LocalQueue(Queue):
             settings, clock=self.clock.seconds, now_us=self.clock.now_us, on_stored=self._note_registered
         )
         super().__init__(self._memory, serializer)
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._worker = _UntilIdle(RuntimeLock(self._memory), self, WorkerSettings(empty_limit=0))
 
     def registered(self, handler: type[Handler[Any]]) -> list[Any]:
@@ -154,7 +157,8 @@ class LocalQueue(Queue):
         """Handle the requests that are due by now, and all that their handlers register meanwhile. Returns how many
         requests left their tube.
 
-        A request that failed stays for its next attempt, to which `advance` moves the clock. Raises `RequestsFailed`.
+        A request that failed stays for its next attempt, to which `advance` moves the clock. Raises `RequestsFailed`,
+        and `HandlerError` inside a handler.
         """
         before = await self._letters()
         done = await self._work()
@@ -164,7 +168,8 @@ class LocalQueue(Queue):
     async def advance(self, span: float | timedelta) -> int:
         """Let so many seconds pass, and handle each request at the time when it is due: deferred requests, each time of
         recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed` at the end,
-        and `ConfigurationError` for a negative span or one that ends after the year 9999.
+        `ConfigurationError` for a negative span or one that ends after the year 9999, and `HandlerError` inside a
+        handler.
         """
         end_us = self.clock.after(span)
         before = await self._letters()
@@ -183,9 +188,14 @@ class LocalQueue(Queue):
         return done
 
     async def _work(self) -> int:
-        before = (await self.storage.backlog()).handled
-        await self._worker.loop()
-        return (await self.storage.backlog()).handled - before
+        """In its turn: beside another one of this loop it would find threads claimed, and take them for failed."""
+        if inside_handler():
+            raise HandlerError("a handler cannot have its queue worked off while it is part of that: the test does so")
+        turn = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with turn:
+            before = (await self.storage.backlog()).handled
+            await self._worker.loop()
+            return (await self.storage.backlog()).handled - before
 
     @property
     def registered_messages(self) -> Sequence[Part]:

@@ -15,7 +15,7 @@ from shardq.model import handler_name
 from shardq.settings import StorageSettings
 from shardq.testing import Clock, LocalQueue, RequestsFailed
 from tests.support.clock import now_us
-from tests.support.tasks import finished
+from tests.support.tasks import finished, suspended
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR_S = 3600
@@ -616,3 +616,45 @@ async def test_a_call_whose_clock_moves_handles_what_is_due_on_the_way(queue: Lo
 async def test_a_call_of_a_handler_that_never_starts_ends_with_its_time_limit(queue: LocalQueue) -> None:
     with pytest.raises(ResultTimeout):
         await queue.call(Never, 1, timeout_s=0.05)
+
+
+class Gated(Handler[int, int]):
+    """Waits until it may go on."""
+
+    begun: ClassVar[asyncio.Event]
+    may_go: ClassVar[asyncio.Event]
+
+    async def perform(self, *numbers: int) -> list[int]:
+        self.begun.set()
+        await self.may_go.wait()
+        return [*numbers]
+
+
+@pytest.mark.parametrize("verb", ["drain", "advance"])
+async def test_what_a_call_has_in_hand_did_not_fail(queue: LocalQueue, verb: str) -> None:
+    Gated.begun, Gated.may_go = asyncio.Event(), asyncio.Event()
+    calling = asyncio.create_task(queue.call(Gated, 5))
+    await Gated.begun.wait()
+    await queue.register(Journal, Note(1))
+    working = await suspended(queue.drain() if verb == "drain" else queue.advance(1))
+
+    Gated.may_go.set()
+
+    assert await finished(calling) == 5
+    assert await finished(working) <= 1
+    assert [number for number, _ in Journal.entries] == [1]
+
+
+class Draining(Handler[int]):
+    retry = Retry(max_attempts=1)
+
+    async def perform(self, *numbers: int) -> None:
+        assert isinstance(self.queue, LocalQueue)
+        await self.queue.drain()
+
+
+async def test_a_handler_cannot_drain_its_queue(queue: LocalQueue) -> None:
+    await queue.register(Draining, 1)
+
+    with pytest.raises(RequestsFailed, match="HandlerError"):
+        await queue.drain()
