@@ -42,7 +42,9 @@ _RESTS_AT_ONCE = 100
 
 
 class RequestsFailed(ShardqError):
-    """Handlers failed. `letters` are the requests that became dead letters; others wait for their next attempt."""
+    """Handlers failed. `letters` are the requests that became dead letters; others wait for their next attempt, or for
+    the pause of their handler to end.
+    """
 
     def __init__(self, message: str, letters: Sequence[Buried] = ()) -> None:
         super().__init__(message)
@@ -99,9 +101,11 @@ class Clock:
 class LocalQueue(Queue):
     """A `Queue` for tests: what is registered waits until `drain` or `advance`.
 
-    `clock` is what `defer`, `recurrent` and the pauses of `Handler.retry` go by; default: one that starts now.
+    `clock` is what `defer`, `recurrent`, the rests of `Handler.retry` and pauses of handlers go by; default: one that
+    starts now.
     `raises`: whether `drain` and `advance` raise `RequestsFailed` at their end if requests became dead letters
-    meanwhile, or are still queued because their handler failed. Turn it off to test what happens to requests that fail.
+    meanwhile, or are still queued because their handler failed or is paused. Turn it off to test what happens to
+    requests that fail.
 
     Raises `ConfigurationError` for a `clock` that is no `Clock`.
     """
@@ -147,7 +151,7 @@ class LocalQueue(Queue):
         """
         done = await self._work()
         for _ in range(_RESTS_AT_ONCE):
-            rest_end_us = self._rest_end_us()
+            rest_end_us = await self._rest_end_us()
             if done or rest_end_us is None:
                 return
             done = await self._work_until(rest_end_us)
@@ -167,9 +171,9 @@ class LocalQueue(Queue):
 
     async def advance(self, span: float | timedelta) -> int:
         """Let so many seconds pass, and handle each request at the time when it is due: deferred requests, each time of
-        recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed` at the end,
-        `ConfigurationError` for a negative span or one that ends after the year 9999, and `HandlerError` inside a
-        handler.
+        recurrent ones, further attempts, and what waits for the end of a pause. Returns how many requests left their
+        tube. Raises `RequestsFailed` at the end, `ConfigurationError` for a negative span or one that ends after the
+        year 9999, and `HandlerError` inside a handler.
         """
         end_us = self.clock.after(span)
         before = await self._letters()
@@ -207,13 +211,17 @@ class LocalQueue(Queue):
 
     async def _next_us(self) -> int | None:
         """When something happens next, Unix microseconds, None: never."""
-        instants = await self.storage.promote(), self._rest_end_us()
+        instants = await self.storage.promote(), await self._rest_end_us()
         return min((us for us in instants if us is not None), default=None)
 
-    def _rest_end_us(self) -> int | None:
-        """When the first rest before a next attempt ends, Unix microseconds, None: none does."""
-        rest_s = self._memory.next_end_s()
-        return None if rest_s is None else self.clock.now_us() + max(1, math.ceil(rest_s * 1e6))
+    async def _rest_end_us(self) -> int | None:
+        """When the first rest before a next attempt ends, or the first pause of a handler, Unix microseconds, None:
+        none does.
+        """
+        instants, rest_s = [its.until_us for its in await self.storage.pauses()], self._memory.next_end_s()
+        if rest_s is not None:
+            instants.append(self.clock.now_us() + max(1, math.ceil(rest_s * 1e6)))
+        return min((us for us in instants if us is not None), default=None)
 
     async def _letters(self) -> set[tuple[str, int]]:
         return {(buried.grave, buried.number) for buried in await self.dead_letters.list()}
@@ -225,10 +233,13 @@ class LocalQueue(Queue):
         lines = [
             f"{found.id} became a dead letter: {found.letter.error}\n{found.letter.traceback}" for found in letters
         ]
+        paused = {its.handler for its in await self.storage.pauses()}
         async for pipe in each(self.storage.pipes):
-            if split_key(key_of(pipe))[0] == INBOX:
+            handler = split_key(key_of(pipe))[0]
+            if handler == INBOX:
                 continue
-            lines.append(f"{await self.storage.length(pipe)} of {pipe} wait for their next attempt, see the log")
+            waits = f"until {handler} is resumed" if handler in paused else "for their next attempt, see the log"
+            lines.append(f"{await self.storage.length(pipe)} of {pipe} wait {waits}")
         if lines:
             raise RequestsFailed("\n".join(lines), letters)
 

@@ -11,7 +11,7 @@ import pytest
 
 from shardq import Handler, Retry, Route
 from shardq.errors import ConfigurationError, HandlerError, RequestFailed, ResultTimeout, ScheduleError
-from shardq.model import handler_name
+from shardq.model import When, handler_name
 from shardq.settings import StorageSettings
 from shardq.testing import Clock, LocalQueue, RequestsFailed
 from tests.support.clock import now_us
@@ -658,3 +658,27 @@ async def test_a_handler_cannot_drain_its_queue(queue: LocalQueue) -> None:
 
     with pytest.raises(RequestsFailed, match="HandlerError"):
         await queue.drain()
+
+
+async def test_a_pause_ends_at_its_time(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1))
+    await queue.storage.pause(handler_name(Journal), When(None, "", 60_000_000), "maintenance")
+
+    assert await queue.advance(HOUR_S) == 1
+
+    assert Journal.entries == [(1, 60)]
+
+
+async def test_what_is_paused_is_said_to_be(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1))
+    await queue.storage.pause(handler_name(Journal))
+
+    with pytest.raises(RequestsFailed, match=r"Journal is resumed$"):
+        await queue.advance(HOUR_S)
+
+
+async def test_a_call_of_a_paused_handler_moves_the_clock_to_the_end_of_the_pause(queue: LocalQueue) -> None:
+    await queue.storage.pause(handler_name(Double), When(None, "", 60_000_000))
+
+    assert await finished(asyncio.create_task(queue.call(Double, 2))) == 4
+    assert queue.clock.now == START + timedelta(seconds=60)
