@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
+from shardq.drivers import SharedStorage
+from shardq.model import Terms, When
 from shardq.shm import words as at
 from shardq.shm.files.names import bell_path
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.store import Store
 from tests.faults.kit.points import Child
+from tests.support.drivers import MIB
 from tests.support.segments import NewStore, stores
+from tests.support.tasks import NEVER_S, eventually, suspended
 
 A = frozenset(("m/A",))
+Verb = Callable[[SharedStorage, float | None], Coroutine[Any, Any, object]]
 
 
 @pytest.fixture
@@ -130,6 +137,69 @@ def test_it_is_rung_again_where_its_bell_could_not_be_reached(store: Store, slee
 
     append(store, 1)
     assert sleeper.rings() == 1
+
+
+async def wait(storage: SharedStorage, timeout_s: float | None) -> object:
+    return await storage.wait(A, timeout_s)
+
+
+async def rest(storage: SharedStorage, timeout_s: float | None) -> object:
+    return await storage.rest(None, A, {"m/A": Terms((0,), 1)}, timeout_s)
+
+
+@pytest.fixture
+async def storage(name: str) -> AsyncIterator[SharedStorage]:
+    storage = SharedStorage.create(name, MIB)
+    yield storage
+    storage.destroy()
+
+
+@pytest.fixture
+def another(storage: SharedStorage) -> Iterator[Sleeper]:
+    one = Sleeper(storage.store)
+    yield one
+    one.end()
+
+
+@pytest.mark.parametrize("verb", [wait, rest])
+async def test_who_is_cancelled_has_another_process_watch_the_clock(
+    storage: SharedStorage, another: Sleeper, verb: Verb
+) -> None:
+    """And who only looks again does not: two of them would wake each other for ever."""
+    task = await lying_down(verb(storage, None), another)
+    woken = storage.ears._times_woken
+    await due_later(storage)
+    await eventually(lambda: storage.ears._times_woken > woken, "this process, which has the lowest slot, is called")
+    assert another.rings() == 0
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert another.rings() == 1
+
+
+@pytest.mark.parametrize("verb", [wait, rest])
+async def test_who_waited_for_long_enough_has_another_process_watch_the_clock(
+    storage: SharedStorage, another: Sleeper, verb: Verb
+) -> None:
+    task = await lying_down(verb(storage, NEVER_S), another)
+    await due_later(storage)
+
+    assert await task is None
+
+    assert another.rings() == 1
+
+
+async def lying_down(verb: Coroutine[Any, Any, object], another: Sleeper) -> asyncio.Task[object]:
+    """A task that sleeps: at the first sleep of its process all that sleep are rung."""
+    task = await suspended(verb)
+    another.rings()
+    return task
+
+
+async def due_later(storage: SharedStorage) -> None:
+    assert await storage.append([("m/A/0/0", [b"later"])], when=When(after_us=3_600_000_000))
 
 
 def append(store: Store, thread: int) -> None:

@@ -34,13 +34,13 @@ class Sleeping:
         if key is not None or timeout_s == 0:
             return key
         deadline = Deadline(timeout_s)
-        while key is None:
-            if deadline.over:
-                return None
+        leaves = deadline.over
+        while not leaves:
             try:
-                key = await self._until_work(deadline, served, bound)
+                key, leaves = await self._until_work(deadline, served, bound)
             except SegmentBusy:
                 await deadline.pause()
+                leaves = deadline.over
         return key
 
     async def wait_for_quiet(self, timeout_s: float | None, *, deferred: bool) -> bool:
@@ -85,8 +85,9 @@ class Sleeping:
             if resting.asleep:
                 self._rise(None)
 
-    async def _until_work(self, deadline: Deadline, served: Served, bound: str | None) -> str | None:
-        waiting = self._storage.store.waiting
+    async def _until_work(self, deadline: Deadline, served: Served, bound: str | None) -> tuple[str | None, bool]:
+        """What was found when the bell rang, or the time was over, and whether this is the end of waiting."""
+        waiting, leaves = self._storage.store.waiting, True
         with self._storage.ears.listening(deaths=True) as heard:
             key, pause_s = waiting.lie_down(served, bound)
             try:
@@ -94,9 +95,10 @@ class Sleeping:
                     net_s = self._storage.net_s()
                     await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
                     key = self._find_work(served, bound)
+                    leaves = key is not None or deadline.over
             finally:
-                self._rise(key)
-        return key
+                self._rise(key, leaves=leaves)
+        return key, leaves
 
     def _find_work(self, served: Served, bound: str | None) -> str | None:
         """As `find_work`. None also where another process does not leave the guard."""
@@ -105,9 +107,9 @@ class Sleeping:
             return self._storage.store.waiting.find_work(served, bound)
         return None
 
-    def _rise(self, key: str | None) -> None:
+    def _rise(self, key: str | None, *, leaves: bool = True) -> None:
         waiting = self._storage.store.waiting
         try:
-            waiting.rise(key)
+            waiting.rise(key, leaves=leaves)
         except SegmentBusy:
             waiting.rise_alone()

@@ -235,7 +235,7 @@ class Delivering:
                 busy = found is not None and found.leads_on_from(hand)
             sleeps = may_sleep and not busy
             if asleep:
-                waiting.turn_over(sleeps_on=sleeps, busy=busy)
+                waiting.turn_over(sleeps_on=sleeps)
             elif sleeps:
                 waiting.sleep()
         return Rest(self._read_out(found), sleeps, wait_s)

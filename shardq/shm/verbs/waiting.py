@@ -75,17 +75,17 @@ class Waiting:
                 self._sleepers.sleep()
             return key, wait_s
 
-    def rise(self, key: str | None) -> None:
-        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on. Where this
-        process was to wake at the end of a pause or at a due time, it calls another one, which wakes then instead:
-        those that sleep on may have lain down before that time was known.
+    def rise(self, key: str | None, *, leaves: bool = True) -> None:
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on. `leaves`:
+        the caller does not lie down again at once.
         """
         with self._section:
             self.sleeping -= 1
             if self._sleepers.wake(others_sleep=self.sleeping > 0):
                 self._claims.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
-            if key is not None and (self._pauses_stand or self._sleepers_await_due()):
-                self._sleepers.call_worker()
+            if leaves:
+                self._end_pauses()  # one may have been made since this process looked
+                self._leave_the_clock()
 
     def rise_alone(self) -> None:
         """As `rise`, where a process is stopped inside the guard. A call that this process got is not passed on. The
@@ -154,14 +154,14 @@ class Waiting:
         self.sleeping += 1
         self._sleepers.sleep()
 
-    def turn_over(self, *, sleeps_on: bool, busy: bool) -> None:
-        """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. Where it is `busy`, it has
-        claimed its work in this section. Wants the guard held.
+    def turn_over(self, *, sleeps_on: bool) -> None:
+        """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. What work it found, it has
+        claimed in this section. Wants the guard held.
         """
         if self._sleepers.wake(others_sleep=sleeps_on or self.sleeping > 1):
             self._claims.pass_on(NOT_FOUND)
-        if busy and (self._pauses_stand or self._sleepers_await_due()):
-            self._sleepers.call_worker()
+        if not sleeps_on:
+            self._leave_the_clock()
         # Last: where an exception cuts this short, the caller rises by `rise`.
         self.sleeping -= not sleeps_on
 
@@ -197,6 +197,13 @@ class Waiting:
         wait_s = self._claims.end_pauses()
         self._pauses_stand = wait_s is not None
         return wait_s
+
+    def _leave_the_clock(self) -> None:
+        """Where this process was to wake at the end of a pause or at a due time, it calls another one, which wakes then
+        instead: those that sleep on may have lain down before that time was known.
+        """
+        if self._pauses_stand or self._sleepers_await_due():
+            self._sleepers.call_worker()
 
     def _sleepers_await_due(self) -> bool:
         """Whether something is deferred that comes when it is due, and no supervisor sets a timer for it."""
