@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 
 from shardq.errors import (
+    ConfigurationError,
     SegmentBusy,
     SegmentError,
     SegmentExists,
@@ -33,12 +34,15 @@ from shardq.shm.observing.observer import Observer
 from shardq.shm.processes.shares import KEPT_SLOTS, Share
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from shardq.shm.unique_index import UNLISTED
 from shardq.shm.words import DEFAULT_SLOTS
 
 #: How the names of private segments begin: abandoned ones are looked for without attaching to all other segments.
 PRIVATE_PREFIX = "private-"
 #: How many seconds the process that creates a segment may take until it is attached to it.
 _NEWBORN_S = 60.0
+#: The table of equal messages has so many numbers for tubes, and each owner word for slots.
+_MOST_ENTRIES, _MOST_SLOTS = UNLISTED - 1, (1 << 16) - 1
 
 _open: dict[str, Store] = {}
 _users: Counter[Store] = Counter()
@@ -61,6 +65,7 @@ def create_store(
     """
     capacity_bytes = default_capacity_bytes() if capacity_bytes is None else capacity_bytes
     layout = Layout.sized(capacity_bytes, threads, slots + KEPT_SLOTS)
+    _check_numbers_fit(name, layout)
     with _opening:
         if _attached(name):
             # Creating opens and closes the lock file, which would cost this process its lock on it.
@@ -75,6 +80,18 @@ def create_store(
             with suppress(ShardqError):
                 destroying.destroy_unused(segment)
             raise
+
+
+def _check_numbers_fit(name: str, layout: Layout) -> None:
+    """Raise `ConfigurationError` where there are more entries or slots than words have bits for their numbers."""
+    for what, there, most, beside in (
+        ("threads", layout.threads, _MOST_ENTRIES, at.SPARE_ENTRIES),
+        ("slots", layout.slots, _MOST_SLOTS, KEPT_SLOTS),
+    ):
+        if there > most:
+            raise ConfigurationError(
+                f"segment {name!r} cannot have {there - beside} {what}: give at most {most - beside}"
+            )
 
 
 def attach_store(name: str, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> Store:

@@ -25,8 +25,11 @@ from shardq.shm import words as at
 from shardq.shm.files import own_files
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.layout import Layout
+from shardq.shm.processes.shares import KEPT_SLOTS
 from shardq.shm.registry import attach_store, close_store, create_store, destroy
 from shardq.shm.segment import Segment
+from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED
+from shardq.shm.verbs.equal_messages import tube_field
 from shardq.shm.words import PAGE
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, files_of
@@ -65,6 +68,23 @@ def test_a_segment_that_comes_to_nothing_is_not_mapped_any_more(
 
     assert mapped() == before
     assert raised.value.__cause__
+
+
+@pytest.mark.parametrize(("what", "most"), [("threads", 131_006), ("slots", 65_535 - KEPT_SLOTS)])
+def test_no_more_entries_than_there_are_numbers_for(name: str, what: str, most: int) -> None:
+    for number in (most + 1, 1 << 40):
+        with pytest.raises(ConfigurationError, match=f"{what}: give at most {most}"):
+            create_store(name, MIB, **{what: number})
+
+    assert files_of(name) == set()
+
+
+def test_the_last_tube_of_the_largest_table_has_a_number_among_equal_messages(name: str) -> None:
+    store = create_store(name, 64 * MIB, threads=131_006)
+
+    assert tube_field(store.segment.layout.tubes - 1, 0) < UNLISTED << ADDRESS_BITS < 1 << 64
+
+    close_store(store)
 
 
 def mapped() -> list[str]:

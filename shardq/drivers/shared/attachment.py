@@ -44,9 +44,9 @@ class Attachment:
 
         `capacity_bytes` bounds its memory, by default the least of 512 MiB, half of what /dev/shm has free and half of
         what the control group may have. `threads` bounds the threads and tubes that have messages at one time, by
-        default one per 4 KiB of capacity and at most 65,536; `slots` the processes that are attached at one time,
-        beside a supervisor and its workers, for whom more are kept. A `private` segment ends with its supervisor,
-        whatever is in it. `share` says which slots are for this process.
+        default one per 4 KiB of capacity and at most 65,536, and 131,006 at the most; `slots` the processes that are
+        attached at one time, beside a supervisor and its workers, for whom more are kept. A `private` segment ends with
+        its supervisor, whatever is in it. `share` says which slots are for this process.
 
         Raises `SegmentExists`, `SegmentNoRoom`, `SegmentUntrusted`, `SegmentUnavailable`, `ConfigurationError`.
         """
