@@ -72,7 +72,9 @@ def signpost(url: str) -> str:
     """
     parts = _parts(url)
     options = [option for option in parse_qsl(parts.query) if option[0] in _SIGNPOST_OPTIONS]
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(options)).geturl()
+    query = f"?{urlencode(options)}" if options else ""
+    # Not by `geturl`: it leaves out the slashes before an empty host, as of a unix socket.
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
 def segment_name(url: str) -> str:

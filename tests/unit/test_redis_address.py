@@ -129,3 +129,10 @@ def test_files_of_tls_are_read_when_the_url_is(tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("no certificate")
     with pytest.raises(ConfigurationError, match="options of TLS cannot be used"):
         of_url(f"rediss://host?ssl_ca_certs={tmp_path}/none.pem")
+
+
+def test_a_signpost_to_a_unix_socket_is_a_url_of_it() -> None:
+    url = "redis+unix:///run/redis.sock?prefix=app_"
+
+    assert signpost(url) == url
+    assert signpost("redis+unix://ann:secret@/run/redis.sock") == "redis+unix:///run/redis.sock"
