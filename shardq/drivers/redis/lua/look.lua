@@ -23,7 +23,7 @@ if bound and bound.queued > 0 and not is_paused(handler_of(args.bound)) then
 else
     told.key, told.turn = next_ready(served)
     local another = args.expected and told.turn ~= args.expected
-    if told.key and (another or args.fresh and tonumber(told.turn) > now) then
+    if told.key and (another or args.fresh and tonumber(told.turn) > math.max(now, figure('turn'))) then
         told.key, told.changed = nil, true
     elseif told.key and args.peek then
         told.peeked = true

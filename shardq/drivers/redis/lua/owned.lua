@@ -28,6 +28,9 @@ for place, owner in ipairs(args.owners) do
                 in_hand = in_hand + (tube.handed_to == its.token and tube.handed_count or 0)
             end
             if args.lease_us then
+                if its.lease_end > now + args.lease_us then
+                    redis.call('ZADD', TIMERS, now + args.lease_us, key)
+                end
                 its.lease_end = now + args.lease_us
             elseif args.excused then
                 its.excused = true

@@ -38,7 +38,7 @@ else
         since_us = now, until_us = args.until_us or args.after_us and now + args.after_us, reason = args.reason,
     } or nil
     state.pauses = next(standing) and standing or nil
-    state.pauses_made = math.max(figure('pauses_made') + 1, now)
+    state.pauses_made = math.max(figure('pauses_made') + 1, latest)
 end
 wake_everyone()
 note_call(was and 1 or 0)

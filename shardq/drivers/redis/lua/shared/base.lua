@@ -7,8 +7,10 @@ local args = cmsgpack.unpack(ARGV[1])
 local state = redis.call('GET', STATE)
 state = state and cmsgpack.unpack(state) or {}
 local clock = redis.call('TIME')
--- Unix microseconds. They never go back, whatever the clock of the server does.
-local now = math.max(clock[1] * 1000000 + clock[2], state.clock or 0)
+-- Unix microseconds by the clock of the server. It may be set back: times follow it, or what ends would end late.
+local now = clock[1] * 1000000 + clock[2]
+-- The same for numbers, which never go back.
+local latest = math.max(now, state.clock or 0)
 
 -- Text of a whole number. Lua's own has 14 digits.
 local function int(number)
@@ -35,7 +37,7 @@ local function is_inbox(name)
 end
 
 local function save()
-    state.clock = now
+    state.clock = latest
     redis.call('SET', STATE, cmsgpack.pack(state))
 end
 

@@ -12,7 +12,7 @@ end
 
 -- Count a change of the gate, and tell all that sleep of it.
 local function change_gate(number)
-    state.gate = number or math.max(figure('gate') + 1, now)
+    state.gate = number or math.max(figure('gate') + 1, latest)
     wake_everyone()
     save()
 end

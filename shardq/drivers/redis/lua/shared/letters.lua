@@ -56,7 +56,7 @@ end
 -- The number of a letter says which partition has it: it is that, divided by how many there are, with a remainder. It
 -- also says when it came. `where`: partition, partitions.
 local function add_letter(grave, letter, where)
-    state.letter = math.max(figure('letter') + 1, math.floor(now / where.partitions))
+    state.letter = math.max(figure('letter') + 1, math.floor(latest / where.partitions))
     local place = place_of(grave, state.letter * where.partitions + where.partition)
     redis.call('HSET', LETTERS, place, letter)
     redis.call('HINCRBY', LETTERS, grave, #letter)

@@ -47,7 +47,7 @@ local function replies_among(pipes, bodies)
 end
 
 local function put_away(target, said, bodies)
-    state.away = math.max(figure('away') + 1, now)
+    state.away = math.max(figure('away') + 1, latest)
     local parts, number, nbytes = {}, size_of_all(bodies)
     for place, body in ipairs(bodies) do
         parts[place] = '\0\0\0\0\0\0\0\0' .. body

@@ -61,7 +61,7 @@ local function store_entry(number, entry)
 end
 
 local function new_entry(kind, set, pipe, body, due_us, schedule)
-    state.entries = math.max(figure('entries') + 1, now) -- see tubes.lua
+    state.entries = math.max(figure('entries') + 1, latest) -- see tubes.lua
     local number = sortable(state.entries)
     local entry = {pipe = pipe, body = body, due_us = due_us, schedule = schedule}
     store_entry(number, entry)

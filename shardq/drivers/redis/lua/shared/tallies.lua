@@ -24,7 +24,8 @@ local function tally(handler, counted)
     for name, by in pairs(counted) do
         sums[name] = (sums[name] or 0) + by
     end
-    local gone_s, number = (now - sums.rated_us) / 1000000, tonumber(redis.call('HGET', CAME, handler) or 0)
+    local number = tonumber(redis.call('HGET', CAME, handler) or 0)
+    local gone_s = math.max(0, now - sums.rated_us) / 1000000
     local left, since = math.exp(-gone_s / SPAN_S), number - sums.came
     sums.came_per_s = gone_s > SPAN_S and since / gone_s or sums.came_per_s * left + since / SPAN_S
     sums.done_per_s = sums.done_per_s * left + (counted[DONE] or 0) / SPAN_S
@@ -54,7 +55,7 @@ local function count_came(handler, number)
         redis.call('HINCRBY', CAME, handler, number)
     end
     -- Without sums there is no rate: those of a new one are begun at once.
-    local is_due = now >= figure('rated') + 1000000
+    local is_due = math.abs(now - figure('rated')) >= 1000000
     if is_due then
         state.rated = now
     end

@@ -24,7 +24,7 @@ end
 local ROUND_US = 1000000
 
 local function offer(key, its)
-    state.turn = math.max(figure('turn') + 1, now)
+    state.turn = math.max(figure('turn') + 1, latest)
     local returned = its.turn
     if returned then
         redis.call('ZREM', READY, ready_member(key, returned))
@@ -110,7 +110,7 @@ end
 local function begin_claim(key, its, lease_us)
     withdraw(key, its)
     its.pause_end = nil
-    state.token = math.max(figure('token') + 1, now)
+    state.token = math.max(figure('token') + 1, latest)
     its.token, its.lease_end = state.token, now + lease_us
     redis.call('ZADD', TIMERS, its.lease_end, key)
     its.owner = args.owner

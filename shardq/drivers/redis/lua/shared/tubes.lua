@@ -43,7 +43,7 @@ local function tube_of(its, name)
         count('threads', 1)
         its.id = state.threads
     end
-    local first, beside = math.max(figure('sequence'), now), sibling(its, name)
+    local first, beside = math.max(figure('sequence'), latest), sibling(its, name)
     tube = {
         count = 0, head = first, next = first, first = 1, last = 0, tail = 0, indexed = beside and beside.indexed and first,
         handed_to = 0, handed_through = 0, handed_count = 0, handed_bytes = 0,
@@ -87,7 +87,7 @@ local function add(key, its, name, body)
     local tube = tube_of(its, name)
     local number, nbytes = size_of(body)
     -- What comes from another storage has numbers that follow one another: its state says so.
-    local first = state.arriving and tube.next or math.max(tube.next, now)
+    local first = state.arriving and tube.next or math.max(tube.next, latest)
     local added = struct.pack('<I8', first) .. body
     local open = tube.last >= tube.first + (tube.full or 0) and tube.tail + #added <= CHUNK_BYTES
     if open then
