@@ -40,7 +40,7 @@ async def _moved(options: argparse.Namespace, source: str, target: str, capacity
 
 
 async def _cancelled(options: argparse.Namespace, source: str, target: str) -> None:
-    async with ends(source, target) as both:
+    async with ends(source, target, for_now=True) as both:  # where the target is gone, the source goes on all the same
         await mover.cancel(both)
         await _record(options, both, "move cancel", 1)
 

@@ -41,14 +41,19 @@ def take_over(options: argparse.Namespace) -> None:
 
 async def _taken_over(options: argparse.Namespace, source: str, target: str, handlers: Handlers) -> mover.Moved | None:
     """What moved; None: there is nothing."""
-    async with _ancestor(options, source, handlers) as ancestor, _target(options, target) as go_to:
+    async with _ancestor(options, source, handlers) as ancestor:
+        if not options.cancel and await ancestor.nothing_to_do():
+            return None
+        return await _moved(options, source, target, ancestor)
+
+
+async def _moved(options: argparse.Namespace, source: str, target: str, ancestor: Any) -> mover.Moved:
+    async with _target(options, target) as go_to:
         ends = mover.Ends(ancestor, go_to, f"{options.prefix} on {signpost(source)}", signpost(target))
         if options.cancel:
             await mover.cancel(ends)
             await _record(options, ends, "take-over cancel", 1)
             return mover.Moved(0, before=False)
-        if await ancestor.nothing_to_do():
-            return None
         moved = await mover.move(ends, options.timeout, lambda said: complain(f"shardq: {said}"))
         await _record(options, ends, "take-over", moved.messages)
         return moved
@@ -73,5 +78,5 @@ async def _ancestor(options: argparse.Namespace, source: str, handlers: Handlers
 @asynccontextmanager
 async def _target(options: argparse.Namespace, target: str) -> AsyncIterator[Any]:
     capacity_bytes = parse_bytes(options.capacity) if options.capacity else None
-    async with opened(target, capacity_bytes, make=True) as found:
+    async with opened(target, capacity_bytes, make=True, for_now=options.cancel) as found:
         yield found

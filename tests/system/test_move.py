@@ -13,7 +13,7 @@ from shardq import Queue, Supervisor, Worker, cli, connect
 from shardq.errors import SegmentMissing, StorageMoved
 from shardq.model import When
 from shardq.supervisor.exits import Exit
-from tests.support.drivers import Backend, Driver
+from tests.support.drivers import Backend, Driver, driver_named
 from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.leaks import segment_name
 from tests.support.moving import MOVING, PAIRS
@@ -216,6 +216,38 @@ async def test_a_segment_is_made_where_there_is_none(driver: Driver, command: Co
         await source.discard()
     with pytest.raises(SegmentMissing):
         await connect(f"shm://{name}")
+
+
+async def test_a_segment_that_was_made_in_vain_goes_again(command: Command) -> None:
+    """With more capacity the same command moves all."""
+    source, name = driver_named("shared").make(None), segment_name()
+    assert source.movable
+    for _ in range(5):
+        assert await source.storage.append([("app.jobs/Resize/0/0", [bytes(900_000)])])
+    moving = "move", source.url, f"shm://{name}"
+
+    assert "more capacity" in await command(*moving, "--capacity", "4M", code=cli.FAILED)
+    assert "nothing to cancel" in await command(*moving, "--cancel", code=cli.FAILED)
+    with pytest.raises(SegmentMissing):
+        await connect(f"shm://{name}")
+
+    assert "5 messages" in await command(*moving, "--capacity", "32M")
+    await command("destroy", "--url", f"shm://{name}", "--with-requests")
+    await source.discard()
+
+
+async def test_a_move_is_cancelled_where_its_target_is_gone(command: Command, folder: Folder) -> None:
+    source, name = driver_named("shared").make(None), segment_name()
+    assert source.movable
+    await Queue(source.storage).register(Record, *folder.notes(range(3)))
+    await source.movable.leave(7, f"shm://{name}")
+
+    await command("move", source.url, f"shm://{name}", "--cancel")
+
+    with pytest.raises(SegmentMissing):
+        await connect(f"shm://{name}")
+    assert await Queue(source.storage).register(Record, *folder.notes([3])) == 1
+    await source.discard()
 
 
 async def test_what_was_left_stays_as_a_signpost_until_it_is_destroyed(command: Command, folder: Folder) -> None:

@@ -18,8 +18,9 @@ from sharded_queue.drivers import RedisLock as AncestorLock
 from sharded_queue.drivers import RedisStorage as AncestorStorage
 from sharded_queue.settings import LockSettings, StorageSettings
 
-from shardq import Handler, Queue, cli
+from shardq import Handler, Queue, cli, connect
 from shardq.drivers.redis.ancestor import AncestorServer
+from shardq.errors import SegmentMissing
 from shardq.model import Standing, handler_name
 from shardq.moving import mover
 from shardq.moving.ancestor import Ancestor, Translator
@@ -273,6 +274,17 @@ async def test_what_cannot_be_taken_over_stays(
     assert await old.lists() == before
     assert (await target.storage.backlog()).queued == 0
     assert await target.storage.append([(f"{MODULE}/Send/0/0", [b"\x90"])]) == 1
+
+
+async def test_a_segment_that_was_made_in_vain_goes_again(old: Old, capfd: pytest.CaptureFixture[str]) -> None:
+    given = ("take-over", server_url(), f"shm://{segment_name()}", MODULE, "--prefix", old.prefix)
+
+    for filled, code, words in ((False, cli.OK, ()), (True, cli.FAILED, ()), (True, cli.FAILED, ("--cancel",))):
+        if filled:
+            await old.storage.append(f"{MODULE}/Missing/0/0", "[]")
+        assert await asyncio.to_thread(cli.main, (*given, *words)) == code
+        with pytest.raises(SegmentMissing):
+            await connect(given[2])
 
 
 async def test_it_can_be_cancelled(old: Old, target: Backend, command: Command) -> None:
