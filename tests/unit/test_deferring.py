@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from shardq.errors import HandlerError, MessageTooLarge
+from shardq.errors import DirectoryFull, HandlerError, MessageTooLarge
 from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
@@ -241,6 +241,40 @@ def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
     assert came == [b"%0500d" % n for n in range(count)]
     assert fsck(store.segment) == []
     assert store.deferring.defer([(PIPE, [b"%0500d" % 0])], 1)
+
+
+def fill_directory(store: Store) -> None:
+    for number in range(1 << 10):
+        assert store.appending.append([(f"m/Full/{number}/0", [b"x"])], share=at.FOLLOW_UP)
+
+
+def test_what_finds_no_entry_holds_up_its_own_pipe_and_no_other(new_store: NewStore) -> None:
+    store, new = new_store(MIB, threads=8), "m/New/0/0"
+    assert store.appending.append([(PIPE, [b"first"])])
+    with pytest.raises(DirectoryFull):
+        fill_directory(store)
+    assert store.deferring.defer([(new, [b"one"])], 1)
+    assert store.deferring.repeat([(new, [b"two"])], RARELY, 2)
+    assert store.deferring.defer([(new, [b"three"])], 3)
+    assert store.deferring.defer([(PIPE, [b"second"])], 4)
+    assert store.deferring.repeat([(PIPE, [b"third"])], RARELY, 5)
+    assert store.deferring.defer([(PIPE, [b"fourth"])], 6)
+
+    found = store.deferring.promote(10).recurrent
+    assert found
+    assert store.deferring.recur(found, FAR_US)
+    promote(store, 10)
+
+    assert messages(store) == [b"first", b"second", b"third", b"fourth"]
+    assert store.inspection.counts().deferred == 2
+    assert store.removing.remove("m/Full/1/0", [b"x"])
+    promote(store, 10)
+    found = store.deferring.promote(10).recurrent
+    assert found
+    assert store.deferring.recur(found, FAR_US)
+    promote(store, 10)
+    assert messages(store, new) == [b"one", b"two", b"three"]
+    assert fsck(store.segment) == []
 
 
 def test_memory_goes_back(store: Store) -> None:

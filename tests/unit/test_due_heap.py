@@ -118,6 +118,16 @@ def test_equal_times_come_in_the_order_of_their_numbers(records: Records) -> Non
     assert came == added
 
 
+def test_what_is_due_is_found_in_its_order_and_stays(records: Records) -> None:
+    added = sorted((records.key(address), address) for address in map(records.add, [5, 9, 2, 7, 2, 4, 9, 1, 8, 3]))
+    due = [address for (due_us, _), address in added if due_us <= 8]
+
+    assert records.heap.due(8, 100) == due
+    assert records.heap.due(8, 3) == due[:3]
+    assert records.heap.due(0, 3) == []
+    assert records.heap.count == len(added)
+
+
 def test_who_is_in_the_heap_is_known(records: Records) -> None:
     one, two = records.add(1), records.add(2)
     three = records.new(3)

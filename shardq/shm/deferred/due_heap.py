@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from struct import Struct
 
 from shardq.shm import words as at
@@ -86,6 +87,19 @@ class DueHeap:
     def records(self) -> list[int]:
         """All records, in no order."""
         return self._words[self._first_word : self._first_word + self.count].tolist()
+
+    def due(self, now_us: int, most: int) -> list[int]:
+        """At most so many of the records that are due, the first due first."""
+        found, count, first = list[int](), self.count, self._first_word
+        ahead = [(self.key(self._words[first]), 0)] if count else []
+        while ahead and len(found) < most:
+            (due_us, _), place = heappop(ahead)
+            if due_us > now_us:
+                break
+            found.append(self._words[first + place])
+            for child in range(2 * place + 1, min(2 * place + 3, count)):
+                heappush(ahead, (self.key(self._words[first + child]), child))
+        return found
 
     def make_room(self, *, share: int, beside: int = 0) -> bool:
         """Have memory for one more, `beside` others that are coming. False: there is no room."""

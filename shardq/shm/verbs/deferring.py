@@ -30,6 +30,8 @@ from shardq.shm.verbs.transfer import Transfer
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
+#: Among how many due records others are looked for where there is no room for the first one.
+_LOOKED_AT = 256
 #: How many messages are looked for in one section to be taken out.
 REMOVED_AT_ONCE = 128
 #: After how many microseconds to look again where there was no room for due messages.
@@ -116,18 +118,16 @@ class Deferring:
         with self._section:
             if self._words[at.CLOSED] and not self._gate.hands_out():
                 return Promoted(0, None)
-            deferred, recurrent = self._records.heaps
+            deferred = self._records.heaps[at.DEFERRED_HEAP]
             before, stuck = deferred.count, self._move_due(now_us)
+            found = self._move_behind(now_us) if stuck else self._due_recurrent(now_us)
             self._transfer.note_due()
-            its_turn = recurrent.count and (not deferred.count or recurrent.first_key() < deferred.first_key())
-            if its_turn and recurrent.first_due_us() <= now_us:
-                if not self._records.stands(recurrent.first()):
-                    raise damaged(self._name, "what comes again is not where it should be")
-                return Promoted(self._words[at.NEXT_DUE_US], self._records.read(recurrent.first()))
-            if stuck:
+            if found:
+                return Promoted(self._words[at.NEXT_DUE_US], found)
+            if before == deferred.count and 0 < self._words[at.NEXT_DUE_US] <= now_us:
+                if not stuck:
+                    raise damaged(self._name, "what is due first is not where it should be")
                 self._words[at.NEXT_DUE_US] = now_us + _RETRY_US
-            elif before == deferred.count and 0 < self._words[at.NEXT_DUE_US] <= now_us:
-                raise damaged(self._name, "what is due first is not where it should be")
             if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
                 self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
                 if stuck:
@@ -208,20 +208,61 @@ class Deferring:
         return Page(found, page.after)
 
     def _move_due(self, now_us: int) -> bool:
-        """Move some of the deferred records that are due before any recurrent one. True: there was no room for more."""
+        """Move some of the deferred records that are due before any recurrent one. True: there was no room for one."""
         deferred, recurrent = self._records.heaps
         for _ in range(_AT_ONCE):
             if not deferred.count or deferred.first_due_us() > now_us:
                 break
             if recurrent.count and recurrent.first_key() < deferred.first_key():
                 break
-            found = self._records.read(deferred.first())
-            tube = self._transfer.promote(found, _now_us())
-            if tube == NO_ROOM:
+            if not self._moved(self._records.read(deferred.first())):
                 return True
-            if tube != NOT_FOUND:
-                self._appending.help(found.pipe, tube)
         return False
+
+    def _move_behind(self, now_us: int) -> PendingRecord | None:
+        """Move some of the deferred records that are due behind one for which there was no room, up to a recurrent
+        record that is due, which is returned. What is stuck holds up what is due later for its pipe, and nothing else.
+        """
+        deferred, recurrent = self._records.heaps
+        due = [*deferred.due(now_us, _LOOKED_AT), *recurrent.due(now_us, _LOOKED_AT)]
+        stuck, entries_left, tries = set[str](), True, _AT_ONCE
+        for address in sorted(due, key=deferred.key)[:_LOOKED_AT]:
+            found = self._records.read(address)
+            if found.pipe in stuck:
+                continue
+            if found.schedule:
+                return self._in_its_heap(found)
+            has_entry = self._directory.tube(found.pipe)[1] != NOT_FOUND
+            if has_entry or entries_left:
+                if not tries:
+                    break
+                tries -= 1
+                if self._moved(found):
+                    continue
+                entries_left = entries_left and has_entry
+            stuck.add(found.pipe)
+        return None
+
+    def _moved(self, found: PendingRecord) -> bool:
+        """Whether the messages of a deferred record are in their tube now. False: there is no room."""
+        tube = self._transfer.promote(found, _now_us())
+        if tube not in (NO_ROOM, NOT_FOUND):
+            self._appending.help(found.pipe, tube)
+        return tube != NO_ROOM
+
+    def _due_recurrent(self, now_us: int) -> PendingRecord | None:
+        """The recurrent record that is due before any deferred one, if there is one."""
+        deferred, recurrent = self._records.heaps
+        if not recurrent.count or recurrent.first_due_us() > now_us:
+            return None
+        if deferred.count and deferred.first_key() < recurrent.first_key():
+            return None
+        return self._in_its_heap(self._records.read(recurrent.first()))
+
+    def _in_its_heap(self, found: PendingRecord) -> PendingRecord:
+        if not self._records.stands(found.address):
+            raise damaged(self._name, "what comes again is not where it should be")
+        return found
 
     def _remove(self, pipe: str, wanted: Iterable[tuple[bytes, int]], *, recurrent: bool) -> int:
         removed = 0
