@@ -86,8 +86,13 @@ class Ticketing(Asking):
         return asyncio.run(self.result(ticket, handler, timeout_s=timeout_s))
 
     async def forget(self, ticket: str) -> bool:
-        """Drop the result of a request. False: none is kept; one that is to come will be."""
-        return await self.kept_results.forget(Ticket(ticket).digest)
+        """Drop the result of a request. False: none is kept; one that is to come will be. Raises `StorageMoved` where
+        none is kept because the storage moved.
+        """
+        forgotten = await self.kept_results.forget(Ticket(ticket).digest)
+        if not forgotten:
+            await self.storage.check_stays()  # a result that is elsewhere is to be forgotten there
+        return forgotten
 
     def forget_sync(self, ticket: str) -> bool:
         """`forget` for code without an event loop, and for plain handlers."""
@@ -104,6 +109,7 @@ class Ticketing(Asking):
                 if found := await self.kept_results.find(digest):
                     return found.kept
                 if not may_come:
+                    await self.storage.check_stays()
                     raise TicketUnknown(
                         "no result is kept for this ticket, and no request is left that could be its own: it is "
                         "forgotten or too old, later results took its place, or it was never one of this storage"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from shardq import Queue, Supervisor, Worker, cli, connect
+from shardq import Handler, Queue, Supervisor, Worker, cli, connect
 from shardq.errors import SegmentMissing, StorageMoved
 from shardq.model import When
 from shardq.supervisor.exits import Exit
@@ -109,6 +109,22 @@ async def test_programs_of_the_old_storage_hear_where_to_go(pair: Pair, command:
         assert await queue.register(Record, *folder.notes([1])) == 1
 
 
+async def test_who_asks_for_a_result_hears_where_it_is(pair: Pair, command: Command) -> None:
+    source, target = pair
+    queue = Queue(source.storage)
+    ticket = await queue.submit(Double, 21)
+    await new_worker(source, queue).loop(limit=1, handler=Double)
+    await command("move", source.url, target.url)
+
+    for ask in (queue.result, queue.forget):
+        with pytest.raises(StorageMoved) as moved:
+            await ask(ticket)
+        assert moved.value.to == target.url
+
+    assert await Queue(target.storage).result(ticket, Double) == 42
+    assert await Queue(target.storage).forget(ticket)
+
+
 async def test_a_supervisor_ends_with_a_code_of_its_own(
     pair: Pair, command: Command, folder: Folder, programs: list[Supervise]
 ) -> None:
@@ -177,6 +193,11 @@ async def test_what_a_handler_registers_meanwhile_costs_no_attempt(
     Sends.go_on.set()
     await new_worker(target, Queue(target.storage)).loop(limit=2, handler=(Sends, Record))
     assert folder.done() == [0]
+
+
+class Double(Handler[int, int]):
+    def perform(self, *numbers: int) -> list[int]:
+        return [2 * number for number in numbers]
 
 
 class Sends(Record):
