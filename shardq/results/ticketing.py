@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from shardq.encoding.codec import decode_array
 from shardq.encoding.envelope import inbox_of, ticketed
 from shardq.encoding.replies import NOTICE, Kept, decode_reply
-from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknown
+from shardq.errors import FencedError, HandlerError, ResultTimeout, ShardqError, TicketUnknown
 from shardq.handler import Handler, check_is_handler, drive, find_handler
 from shardq.handling.awaiting import loop_runs
 from shardq.handling.info import info_of
@@ -117,7 +117,10 @@ class Ticketing(Asking):
                 left_s = LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic())
                 if left_s <= 0:
                     raise ResultTimeout(f"no result came for this ticket within {timeout_s} s, and one may still come")
-                await _told(inbox, left_s)
+                try:
+                    await _told(inbox, left_s)
+                except FencedError:  # its lease ran out; the result is kept all the same
+                    inbox = OpenInbox(self.storage, inbox.number)
         finally:
             if inbox.is_open:
                 with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then

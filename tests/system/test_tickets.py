@@ -20,7 +20,7 @@ from shardq.errors import (
     ResultTooLarge,
     TicketUnknown,
 )
-from shardq.model import KEPT_PIPE, Hand, Part, handler_name, inbox_pipe
+from shardq.model import KEPT_PIPE, Hand, Part, handler_name, inbox_key, inbox_pipe
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.results import ticketing
@@ -258,6 +258,25 @@ async def test_a_worker_that_is_cancelled_while_it_tells_holders_lets_go_of_what
 
     keys = [f"{handler_name(handler)}/{thread}" for handler, thread in ((Pair, 0), (Other, 1))]
     assert [await storage.claimed(key) for key in keys] == [False, False]
+
+
+async def test_a_holder_whose_lease_ran_out_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped for longer than its lease, perhaps."""
+    monkeypatch.setattr(ticketing, "LOOK_S", 0.01)
+    clock = Clock()
+    storage = RuntimeStorage(clock=clock.seconds, now_us=clock.now_us)
+    queue = Queue(storage)
+    ticket = await queue.submit(Pair, Item(0, 3))
+    waiting = await suspended(queue.result(ticket))
+    key = inbox_key(inbox_of(ticket.digest))
+    token = storage._threads._threads[key].token
+
+    assert storage.lease(key, token, 1)
+    clock.move(2)
+    await eventually(lambda: waiting.done() or storage._threads._threads[key].token > token, "it opens another inbox")
+    await Worker(RuntimeLock(storage), queue).loop(limit=1, handler=Pair)
+
+    assert await finished(waiting) == (3, 6)
 
 
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:
