@@ -55,7 +55,7 @@ class Edit(NamedTuple):
 
     def _merged(self, raw: Any, was: Any, now: Any, where: str) -> Any:
         """What `now` means where `raw` stood, which was shown as `was`."""
-        if type(now) is type(was) and now == was:
+        if _same(was, now):
             return raw
         if isinstance(raw, dict) and isinstance(now, dict) and isinstance(was, dict):
             return self._of_dict(raw, was, now, where)
@@ -75,7 +75,7 @@ class Edit(NamedTuple):
         merged = {}
         for key, its in now.items():
             before = raw[keys[key]] if key in keys else _MISSING
-            merged[keys.get(key, key)] = self._merged(before, was.get(key), its, _at(where, key))
+            merged[keys.get(key, key)] = self._merged(before, was.get(key, _MISSING), its, _at(where, key))
         return merged
 
     def _of_list(self, raw: list[Any], was: list[Any], now: list[Any], where: str) -> Any:
@@ -133,7 +133,7 @@ def _leaf(raw: Any, now: Any, where: str, *, free: bool) -> Any:
         if isinstance(raw, bytes) and isinstance(now, str):
             return base64.b64decode(now, validate=True)
         if isinstance(raw, datetime) and isinstance(now, str):
-            return datetime.fromisoformat(now)
+            return _time(now)
         if isinstance(raw, float) and isinstance(now, int | float | str) and not isinstance(now, bool):
             return float(now)
     except ValueError as error:
@@ -142,6 +142,24 @@ def _leaf(raw: Any, now: Any, where: str, *, free: bool) -> Any:
         return now
     before, after = _KINDS.get(type(raw), "something else"), _KINDS.get(type(now), "something else")
     raise RequestError(f"{where} was {before} and cannot become {after}: {_WITH_APP}")
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.utcoffset() is None:
+        raise ValueError("it has no time zone, as 2026-01-31T12:00:00Z has")
+    return found
+
+
+def _same(was: Any, now: Any) -> bool:
+    """Whether both are written alike in JSON: 1 is neither true nor 1.0 there."""
+    if type(was) is not type(now):
+        return False
+    if isinstance(now, dict):
+        return was.keys() == now.keys() and all(_same(was[key], its) for key, its in now.items())
+    if isinstance(now, list):
+        return len(was) == len(now) and all(map(_same, was, now))
+    return bool(was == now)
 
 
 def _leaves(value: Any) -> list[Any]:
