@@ -7,13 +7,14 @@ from collections.abc import AsyncIterable, Iterable
 from typing import Any, Literal, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
-from shardq.errors import HandlerError
+from shardq.errors import HandlerError, ResultTimeout
 from shardq.handler import Handler
 from shardq.results.asking import Asking
 from shardq.results.calls import Calls
 from shardq.results.mapping import MapOptions, Mapping, Options
 from shardq.results.outcome import Outcome
 from shardq.results.results import Results, SyncResults
+from shardq.results.serving import LATE
 from shardq.settings import check_timeout
 
 Value = TypeVar("Value")
@@ -37,9 +38,10 @@ class Calling(Asking):
         request. It is stored in the step that acknowledges the request, so each request has one result, also where its
         worker died and it was handled again.
 
-        `timeout_s`: how long to wait for it. Without room the call waits as `register` does. A call that is given up,
-        also by cancelling it, cancels its request where no worker has it yet. `abandon`: where this process ends, no
-        worker begins with the request any more.
+        `timeout_s`: how long to wait for it, also for a storage that does not answer; taking out the request may take a
+        second or two more then. Without room the call waits as `register` does. A call that is given up, also by
+        cancelling it, cancels its request where no worker has it yet. `abandon`: where this process ends, no worker
+        begins with the request any more.
 
         Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
         `ResultTimeout`; `NotServed` where no living worker has the handler; what `register` raises;
@@ -48,12 +50,18 @@ class Calling(Asking):
         """
         check_timeout(timeout_s)
         info = self.callable(handler)
-        await self.serving.check(info.name)
         loop = asyncio.get_running_loop()
         calls = self._calls.get(loop)
         if calls is None:
             calls = self._calls[loop] = Calls(self)
-        result: Value = await calls.result(handler, request, timeout_s, abandon=abandon)
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                await self.serving.check(info.name)
+                result: Value = await calls.result(handler, request, abandon=abandon)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise ResultTimeout(f"no result of {info.name} came within {timeout_s} s: {LATE}") from error
         return result
 
     async def end_calls(self) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
 
 from shardq.encoding.replies import Reply, decode_reply
-from shardq.errors import FencedError, NotServed, ResultTimeout, ShardqError
+from shardq.errors import FencedError, NotServed, ShardqError
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.handling.prepared import Prepared
 from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
-from shardq.results.serving import LATE, LOOK_S
+from shardq.results.serving import LOOK_S
 
 #: For how long an inbox stays open that no call needs.
 IDLE_S = 0.25
@@ -65,40 +65,36 @@ class Calls:
         """Closes the inbox."""
         self._tidying: asyncio.Task[None] | None = None
         """Acknowledges what the last call read."""
+        self._tasks = set[asyncio.Task[None]]()
 
-    async def result(self, handler: type[Handler[Any]], request: Any, timeout_s: float | None, *, abandon: bool) -> Any:
-        """The result of a request. Raises what it failed with, `ResultTimeout` and `NotServed`."""
+    async def result(self, handler: type[Handler[Any]], request: Any, *, abandon: bool) -> Any:
+        """The result of a request. Raises what it failed with, and `NotServed`."""
         number, inbox = next(self._numbers), await self._entered()
         try:
             call = await self._queue.sealed(handler, (request,), inbox.number, number, abandon=abandon)
             waiter = _Waiter(handler, call.facts, inbox)
-            result = await self._answered(call, number, waiter, timeout_s)
+            result = await self._answered(call, number, waiter)
         except BaseException:
             self._leave()
-            await self._tidied(inbox)
+            await self._for_a_moment(self._tidied(inbox))
             raise
         self._leave()
         self._tidy_soon(inbox)
         return result
 
-    async def _answered(self, call: Prepared, number: int, waiter: _Waiter, timeout_s: float | None) -> Any:
+    async def _answered(self, call: Prepared, number: int, waiter: _Waiter) -> Any:
         """The result of a request that is stored here. One that does not come takes its request out again."""
         name = waiter.info.name
         if all(other.info.name != name for other in self._waiters.values()):
             self._heard[name] = time.monotonic()
         self._waiters[number] = waiter
         try:
-            async with asyncio.timeout(timeout_s) as limit:
-                await self._queue.stored(call)
-                return await self._told(waiter)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s: {LATE}") from error
+            await self._queue.stored(call)
+            return await self._told(waiter)
         finally:
             if self._waiters.pop(number, None):
                 self._have_read()
-                await self._cancelled(call)
+                await self._for_a_moment(self._cancelled(call))
 
     async def _told(self, waiter: _Waiter) -> Any:
         """The answer to the call, from the one that reads the inbox, which may be this one."""
@@ -187,6 +183,19 @@ class Calls:
             for pipe, messages in call.parts:
                 await self._queue.storage.remove(pipe, *messages)
 
+    async def _for_a_moment(self, work: Coroutine[Any, Any, None]) -> None:
+        """Tidy up after a call without a result. Where the storage does not answer, the caller does not wait for it."""
+        done, _ = await asyncio.wait({self._behind(work)}, timeout=LOOK_S)
+        for task in done:
+            task.result()
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that goes on where its call is cancelled."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def close(self) -> None:
         """Close the inbox where no call needs it: nothing is left in it, and its claim ends."""
         async with self._opening:
@@ -208,8 +217,8 @@ class Calls:
 
     async def _open(self) -> None:
         """Have an inbox open that this process did not leave alone for so long that it may count as dead."""
-        if not self._calls:
-            await self.close()
+        if self._inbox and not self._calls:
+            await asyncio.shield(self._behind(self.close()))
         async with self._opening:
             if self._inbox is None:
                 inbox = OpenInbox(self._queue.storage)

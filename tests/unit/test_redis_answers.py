@@ -6,25 +6,28 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from shardq import Queue
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import told
-from shardq.errors import FencedError, StorageMoved
+from shardq.errors import FencedError, ResultTimeout, StorageMoved
 from shardq.model import INBOX, Hand, Terms, handler_name, inbox_key, inbox_pipe
 from shardq.outputs import Output
 from shardq.results.inbox import OpenInbox
 from shardq.settings import StorageSettings
 from tests.support.answering import Ask, Twice
 from tests.support.leaks import segment_name
+from tests.support.redis_proxy import proxied
 from tests.support.redis_server import removed_when_right, running_server
-from tests.support.tasks import LIMIT_S, NEVER_S, busy, finished, suspended
+from tests.support.tasks import LIMIT_S, NEVER_S, busy, cancelled, eventually, finished, suspended
 
 LEASE_S = 1.0
 HANDLER = handler_name(Twice)
@@ -166,3 +169,34 @@ async def test_a_caller_is_no_family(storage: RedisStorage) -> None:
     layout = await storage.server.layout()
     assert await storage.server.ask(b"HLEN", layout.key(0, "FAMILIES")) == 0
     await inbox.close()
+
+
+@pytest.mark.parametrize("when", ["at first", "with an inbox", "behind the request"])
+async def test_a_call_waits_for_a_silent_server_no_longer_than_it_was_told(tmp_path: Path, when: str) -> None:
+    async with proxied(tmp_path, running_server().socket) as proxy:
+        storage = RedisStorage(Address(path=str(proxy.socket)), StorageSettings(prefix=f"{segment_name()}_"))
+        await storage.wait(frozenset({HANDLER}), 0)
+        queue = Queue(storage)
+        if when == "with an inbox":
+            given_up = asyncio.create_task(queue.call(Twice, Ask(1)))
+            await eventually(lambda: storage.length(f"{HANDLER}/1/0"), "it is stored")
+            await cancelled(given_up)
+            assert not await storage.length(f"{HANDLER}/1/0")
+        calling = asyncio.create_task(queue.call(Twice, Ask(2), timeout_s=0.5))
+        if when == "behind the request":
+            await eventually(lambda: storage.length(f"{HANDLER}/2/0"), "it is stored")
+        proxy.is_silent = True
+
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(ResultTimeout):
+                await calling
+
+        proxy.is_silent = False
+        proxy.cut()
+        await eventually(lambda: _is_empty(storage), "what stands behind it is taken out")
+        await queue.end_calls()
+        await removed_when_right(storage)
+
+
+async def _is_empty(storage: RedisStorage) -> bool:
+    return not await storage.length(f"{HANDLER}/2/0")
