@@ -15,9 +15,10 @@ from shardq.drivers.redis.connecting import connected, storage_of
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import PlainWire, Wire, packed
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.hands import hand_told, terms_told
 from shardq.errors import ConfigurationError, StorageBusy, StorageClosed, StorageUnavailable
 from shardq.handler import drive
-from shardq.model import When
+from shardq.model import Hand, Terms, When
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.ports import free_ports
@@ -25,7 +26,7 @@ from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, program, removed_when_right, running_server
 from tests.support.tasks import eventually, finished
 
-PIPE = "app.jobs/Resize/7/0"
+HANDLER, PIPE = "app.jobs/Resize", "app.jobs/Resize/7/0"
 
 #: Starts a server with these options, and gives it with a storage on it.
 Started = Callable[..., tuple[Server, RedisStorage]]
@@ -249,6 +250,34 @@ async def test_a_call_that_comes_after_its_caller_gave_it_up_is_not_done(started
     with pytest.raises(Exception, match="LATE"):
         await run(PIPE[:-2], "append", call(1, 1), body + b"a")
     assert (await storage.range(PIPE, 9)).messages == [b"a", b"b"]
+
+
+async def test_a_turn_that_comes_after_a_later_one_does_not_leave_the_thread(started: Started) -> None:
+    """Its caller gave it up since its server was silent, and turned again over another connection."""
+    _, storage = started()
+    other, terms = "app.jobs/Resize/8/0", {HANDLER: Terms((0,), 1)}
+    await storage.append([(PIPE, [b"a", b"b"])])
+    hand = await storage.turn(None, None, terms)
+    assert hand
+    await storage.append([(other, [b"x"])])
+    told = {"owner": storage.turning.owner, "lease_us": 10**8}
+    told |= {"hand": hand_told(hand), "terms": terms_told(terms[HANDLER])}
+    others = storage.turning._told(None, terms)
+
+    async def turn(call: int, *, stay: bool) -> list[bytes]:
+        its = told | {"stay": stay, "producer": "p", "call": call, "oldest": call}
+        replies: list[bytes] = await storage.server.run_on(hand.key, "turn", its, others)
+        return replies
+
+    assert len(await turn(2, stay=True)) == 2
+    with pytest.raises(Exception, match="LATE"):
+        await turn(1, stay=False)
+    assert len(await turn(2, stay=True)) == 2, "the same one that is made again is answered"
+
+    found = Hand(hand.key, hand.token, await storage.take(hand.key, hand.token, terms[HANDLER]))
+    assert found.batch.messages == [b"b"]
+    assert await storage.pop(found, 1)
+    assert await storage.unclaim(hand.key, hand.token)
 
 
 # The way to the server

@@ -21,6 +21,15 @@ local function claimed_before()
     return its and before[1][1], its
 end
 
+-- Note who turns, and refuse a turn that comes behind a later one. Its caller gave it up, and works on what that one
+-- handed out: this one would leave the thread meanwhile.
+local function note_turn(its)
+    if args.producer and its.caller == args.producer and args.call < its.call then
+        error('LATE: a later turn came before this one')
+    end
+    its.caller, its.call = args.producer, args.call
+end
+
 local function reply(key, its, batch)
     local told, schedules = key and reply_with(key, its, batch) or {cmsgpack.pack({sleeps = false})}, schedule_is_due()
     if not batch and args.sleeper and not schedules then
@@ -69,6 +78,7 @@ if hand then
     if not its or (hand.through and not may_leave(its, hand.name, hand.from, hand.through)) then
         return fenced(hand.key, hand.token)
     end
+    note_turn(its)
     local refusal = outputs and refusal_of_outputs(2)
     if refusal then
         commit()

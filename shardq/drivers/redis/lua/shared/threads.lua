@@ -2,7 +2,7 @@
 -- can be claimed, TIMERS when a lease or a pause ends, LIVE those that have messages, OWNERS the claims of each owner.
 --
 -- A record: id, token (0: free), owner (of the claim), excused (whether its end is planned), lease_end, pause_end, turn (its place in READY, while it is there), batches (how many
--- were taken), queued (messages), bell (the sleeper that is bound to it), tubes by name: the priority, with an `f` before
+-- were taken), queued (messages), bell (the sleeper that is bound to it), caller and call (its last turn: see turn.lua), tubes by name: the priority, with an `f` before
 -- it for what is in front of the tube.
 -- keys: THREADS READY TIMERS OWNERS LIVE TALLIES CAME
 local loaded = {}
@@ -86,6 +86,7 @@ local function end_claim(key, its)
         redis.call('ZREM', OWNERS, its.owner .. '\0' .. key)
     end
     its.token, its.owner, its.excused, its.lease_end, its.bell = 0, nil, nil, nil, nil
+    its.caller, its.call = nil, nil
     if its.pause_end then
         redis.call('ZADD', TIMERS, its.pause_end, key)
     else
