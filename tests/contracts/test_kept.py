@@ -208,3 +208,18 @@ async def test_S38_what_can_never_fit_is_refused(open_backend: OpenBackend) -> N
 
     assert await contents(storage, KEPT_PIPE) == []
     assert await contents(storage, PIPE) == numbered(1)
+
+
+@pytest.mark.requires("bounded")
+async def test_S38_what_can_never_fit_takes_no_room_with_what_was_sent_beside_it(open_backend: OpenBackend) -> None:
+    backend = open_backend(MIB)
+    storage, lock = backend.storage, backend.new_lock()
+    hand = await held(storage, lock, 1)
+    outputs = [Output(OTHER, [bytes(MIB // 8)]), Output(KEPT_PIPE, [bytes(2 * MIB)])]
+    for _ in range(8):
+        with pytest.raises(MessageTooLarge):
+            await storage.pop(hand, 1, outputs)
+
+    assert await storage.append([(OTHER, [bytes(MIB // 8)])]) == 1
+    assert await storage.append([(OTHER, [bytes(MIB // 8)])]) == 1
+    assert await contents(storage, PIPE) == numbered(1)

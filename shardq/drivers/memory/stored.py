@@ -72,7 +72,7 @@ class Stored:
 
     def acknowledge(self, hand: Hand, through: int, outputs: Sequence[Output] = ()) -> bool:
         """Let the messages below that number go, and store the outputs. False: there is no room for these, and nothing
-        changed.
+        changed. Raises `MessageTooLarge` where there never will be room.
         """
         self.threads.check(hand.key, hand.token)
         if outputs and self.threads.stands_below(hand, through):
@@ -87,6 +87,7 @@ class Stored:
                 return False
             if results and not self._keep(results):
                 self.capacity.used_bytes -= sum(len(message) for _, its in parts for message in its)
+                self.capacity.check(KEPT_PIPE, results)
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet
         self._departed(hand.key, self.threads.drop_below(hand, through))
@@ -191,11 +192,8 @@ class Stored:
         return self.results if pipe == KEPT_PIPE else self.graves
 
     def _keep(self, results: Sequence[bytes]) -> bool:
-        """Keep results in the place of older ones. False: there is no room even so. Raises `MessageTooLarge` where
-        there never will be.
-        """
+        """Keep results in the place of older ones. False: there is no room even so."""
         if not self._make_room_for(results):
-            self.capacity.check(KEPT_PIPE, results)
             return False
         self.capacity.used_bytes += sum(map(len, results))
         self.results.keep(results, self._now_us())
