@@ -228,7 +228,7 @@ Acknowledged acknowledge(Core *core, const Place *place, uint64_t token, uint64_
     bool offered = !outputs || call_offer(core, outputs);
     if (offered)
         journal_clear(core);
-    if (offered && outputs)
+    if (outputs)
         call_count(core, outputs);
     count_done(core, &its, place->thread, gone);
     tell_of_room(core);

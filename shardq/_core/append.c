@@ -110,11 +110,11 @@ static Appended append_inside(Core *core, Call *call)
     if (!call_write(core, call))
         return GENERAL_WAY;
     journal_commit(core, call_note(core, call, 0));
-    if (!call_offer(core, call))
-        return STORED_TO_MEND;
-    journal_clear(core);
+    bool offered = call_offer(core, call);
+    if (offered)
+        journal_clear(core);
     call_count(core, call);
-    return STORED;
+    return offered ? STORED : STORED_TO_MEND;
 }
 
 Appended append_call(Core *core, Call *call)

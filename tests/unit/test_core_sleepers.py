@@ -103,6 +103,24 @@ def slept_in_c(store: Store) -> tuple[list[bool], list[bool]]:
     return lay_down, rose
 
 
+def test_a_worker_at_the_end_of_its_quantum_goes_to_another_thread_whatever_one_beside_it_served(
+    two: tuple[Store, Store],
+) -> None:
+    names, few = frozenset(HANDLERS[:1]), {HANDLERS[0]: Terms((0,), 2)}
+    for store in two:
+        turn, waiting = store.delivering.turn, store.waiting
+        assert store.appending.append([(f"{key}/0", [b"x"] * 40) for key in KEYS[:3]])
+        hand = None
+        for _ in range(7):  # C knows all threads then
+            hand = turn(hand, names, few, stay=False)
+        assert hand
+        for _ in range(4):
+            waiting.last_served = waiting._directory.thread(hand.key) - 1
+            former, hand = hand, turn(hand, names, few, stay=False)
+            assert hand
+            assert hand.key != former.key
+
+
 @pytest.mark.parametrize("names", NAMES, ids=["both", "one", "all"])
 def test_the_same_processes_are_called_whoever_calls_them(
     two: tuple[Store, Store], names: frozenset[str] | None

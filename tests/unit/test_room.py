@@ -11,7 +11,7 @@ from shardq.shm import words as at
 from shardq.shm.deferred.records import key_in
 from shardq.shm.memory import extents
 from shardq.shm.store import Store
-from shardq.shm.words import FOLLOW_UP
+from shardq.shm.words import FOLLOW_UP, PAGE
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.segments import NewStore
@@ -54,6 +54,23 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
             return
         fill(store, 4 * KIB)
     raise AssertionError("the follow-up never found room")
+
+
+def test_the_reserve_ends_with_a_page_whatever_a_follow_up_wanted(new_store: NewStore) -> None:
+    """Of this capacity a quarter does not. What lies behind it is given back after each death."""
+    store = new_store(512 * KIB)
+    filled = fill(store, 3 * KIB)
+    assert not store.appending.append([(OTHER, [bytes(16 * KIB)] * 8)], share=FOLLOW_UP)
+    assert store.segment.words[at.WANTED_BYTES] % PAGE
+    token = store.delivering.claim(KEY)
+    for _ in range(filled * 9 // 10):
+        batch = hands.take(store.delivering, [PIPE], 1, token)
+        hands.pop(store.delivering, PIPE, batch.through, token)
+    assert store.appending.append([(OTHER, [bytes(5 * KIB)])])
+    assert store.segment.words[at.RESERVED_BYTES] % PAGE == 0
+    with store._section:
+        store._journal.declare(0)
+        store._recovery.mend()  # as after a death
 
 
 def defer_one(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +17,7 @@ from shardq.shm.tubes import tallies
 from tests.faults.kit.points import Child
 from tests.support import hands
 from tests.support.drivers import MIB
+from tests.support.forked import Forked
 from tests.support.segments import NewStore, observing
 
 KEY, PIPE = "m/H/0", "m/H/0/0"
@@ -101,6 +103,27 @@ def test_what_happens_to_requests_is_counted_by_handler(store: Store) -> None:
     assert view.batches == view.wait.count == view.work.count == 4
     assert 0 < view.busy_s < 60
     assert found["m/Other"].accepted == 1
+
+
+def test_what_is_appended_beside_a_process_that_died_asleep_is_counted(store: Store) -> None:
+    def sleep() -> None:
+        store.waiting.deaths()
+        store.waiting.lie_down(frozenset({"m/H"}), None)
+        print("asleep", flush=True)
+        sys.stdin.read()
+
+    assert store.appending.append([(PIPE, [b"first"])])
+    handle(store, KEY, 1)
+    sleepers = [Forked(sleep, []) for _ in range(2)]
+    try:
+        assert [sleeper.line() for sleeper in sleepers] == ["asleep\n"] * 2
+        sleepers[0].kill()
+        assert store.appending.append([(PIPE, [b"x"] * 100)])
+        assert store.appending.append([(PIPE, [b"x"])])
+        assert views(store)["m/H"].accepted == 102
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
 
 
 def test_calls_that_find_no_room_are_counted_by_what_they_do(store: Store) -> None:

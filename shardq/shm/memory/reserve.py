@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.shm import words as at
-from shardq.shm.segment import Segment, reserve_of
+from shardq.shm.segment import Segment, reserve_of, whole_pages
 from shardq.shm.words import PAGE
 
 #: How often to try again where another program takes what was given back for an operation.
@@ -45,14 +45,14 @@ class Reserve:
         wanted, had = self.left_by(share), self._words[at.RESERVED_BYTES]
         if had >= wanted:
             return True
-        for goal in (self.left_by(at.GENERAL), wanted):
+        for goal in map(whole_pages, (self.left_by(at.GENERAL), wanted)):
             if self._segment.used_bytes + goal <= self._capacity and self._grow(goal):
                 return True
         return False
 
     def fit(self) -> None:
         """Give back the memory that the reserve has beyond what must be left in it."""
-        wanted = self.left_by(at.GENERAL)
+        wanted = whole_pages(self.left_by(at.GENERAL))
         if self._words[at.RESERVED_BYTES] > wanted:
             self._shrink(wanted)
 
@@ -75,10 +75,11 @@ class Reserve:
 
     def mend(self) -> None:
         """Give back what lies behind the bytes that count: a process may have died between the word and the memory."""
-        had = self._words[at.RESERVED_BYTES]
+        had = whole_pages(self._words[at.RESERVED_BYTES])
         self._segment.give_back(self._start + had, self._segment.layout.total_bytes - self._start - had)
 
     def _grow(self, goal: int) -> bool:
+        """Have whole pages up to so many bytes."""
         had = self._words[at.RESERVED_BYTES]
         with self._declared():
             if not self._segment.allocate(self._start + had, goal - had):

@@ -289,6 +289,7 @@ class Delivering:
             return Hand(hand.key, hand.token, batch)
         if not self._others_ready(names):
             return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
+        self._waiting.last_served = thread  # another worker of this process may have set it: this thread is the last
         self._release(thread, 0.0)
         return self._next(names, terms)
 
