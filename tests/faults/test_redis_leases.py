@@ -44,9 +44,9 @@ def hold_in_child(address: Address, prefix: str, told: int, go_on: int) -> None:
 async def hold(storage: RedisStorage, told: int, go_on: int) -> None:
     """Claim the thread, take a message, say so, and be late with it."""
     lock = RedisLock(storage)
-    lock.lease_s = LEASE_S
     token = await lock.acquire(KEYS[0])
     hand = Hand(KEYS[0], token, await storage.take(KEYS[0], token, _ONE))
+    assert await lock.ttl(KEYS[0], LEASE_S)
     os.write(told, b".")
     os.read(go_on, 1)  # here it is stopped
     late = (storage.pop(hand, 1), storage.fail(hand), storage.bury(hand, hand.batch.sequence, "grave", b"letter"))

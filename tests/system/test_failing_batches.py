@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from shardq import Queue, Route, Tube, Worker
 from shardq.errors import FencedError, HandlerError
 from shardq.model import Counts
+from shardq.working import time_limit
 from shardq.working.hooks import Hooks
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled
@@ -350,9 +352,15 @@ async def test_a_timeout_of_the_handlers_own_is_its_own(queue: Queue, worker: Wo
     assert letter.error == "TimeoutError: of its own"
 
 
-async def test_who_is_interrupted_keeps_what_it_acknowledged(queue: Queue, worker: Worker) -> None:
+async def test_who_is_interrupted_keeps_what_it_acknowledged(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = list[asyncio.Timeout]()
+    monkeypatch.setattr(time_limit, "_running_out", lambda limit, timeout_s: nullcontext(limits.append(limit)))
+
     async def hang_in_the_middle(handler: Hasty, items: Sequence[Item]) -> None:
         await handler.acknowledge(2)
+        limits[-1].reschedule(asyncio.get_running_loop().time())  # its time is over now, however long that took
         await diary.gate.wait()
 
     plans.append(hang_in_the_middle)

@@ -49,6 +49,7 @@ def test_a_family_leaves_a_paused_handler_alone_until_it_is_resumed(
         queue.register_sync(Gated, *folder.notes([2]))
         folder.permit(1)
         until(lambda: folder.done() == [2], "the handler that is not paused is served")
+        until(lambda: left_in(home.url) == 2, "its request is acknowledged")
 
         [tube] = said("tubes", "--json").value
         assert (tube["pipe"], tube["queued"], tube["paused"]) == (f"{RECORD}/0/0", 2, True)
@@ -127,7 +128,7 @@ def test_a_pause_outlives_the_family(home: Home, start: Start, said: Say, folder
         queue.register_sync(Gated, *folder.notes([1]))
         folder.permit(1)
         until(lambda: folder.done() == [1], "the handler that is not paused is served")
-        assert left_in(home.url) == 1
+        until(lambda: left_in(home.url) == 1, "its request is acknowledged")
         said("resume", RECORD)
         until(lambda: folder.done() == [1, 0], "it goes on")
     assert program.stop() == Exit.OK

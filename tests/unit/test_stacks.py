@@ -65,13 +65,13 @@ def ask(pid: int) -> Told:
 
 
 def until_in(pid: int, function: str) -> Told:
-    """Ask until the process has come so far."""
+    """Ask until the process has come so far, and goes no further."""
     told = ask(pid)
 
     def there() -> bool:
         nonlocal told
-        told = ask(pid)
-        return f" in {function}\n" in told.text
+        former, told = told, ask(pid)
+        return f" in {function}\n" in told.text and told == former
 
     until(there, f"{pid} is in {function}")
     return told
