@@ -1,9 +1,10 @@
 -- Threads: one record for each that has messages, a claim or a pause. All else is derived from it: READY has those that
 -- can be claimed, TIMERS when a lease or a pause ends, LIVE those that have messages, OWNERS the claims of each owner.
 --
--- A record: id, token (0: free), owner (of the claim), excused (whether its end is planned), lease_end, pause_end, turn (its place in READY, while it is there), batches (how many
--- were taken), queued (messages), bell (the sleeper that is bound to it), caller and call (its last turn: see turn.lua), tubes by name: the priority, with an `f` before
--- it for what is in front of the tube.
+-- A record: id, token (0: free), owner (of the claim), excused (whether its end is planned), lease_end, pause_end, turn
+-- (its place in READY, while it is there), batches (how many were taken), queued (messages), bell (the sleeper that is
+-- bound to it), caller and call (of its last turn: see turn.lua), tubes by name: the priority, with an `f` before it for
+-- what is in front of the tube.
 -- keys: THREADS READY TIMERS OWNERS LIVE TALLIES CAME
 local loaded = {}
 
