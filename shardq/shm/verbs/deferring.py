@@ -31,7 +31,7 @@ from shardq.shm.verbs.transfer import Transfer
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
 #: Among how many due records others are looked for where there is no room for the first one.
-_LOOKED_AT = 256
+_LOOKED_AT = 128
 #: How many messages are looked for in one section to be taken out.
 REMOVED_AT_ONCE = 128
 #: After how many microseconds to look again where there was no room for due messages.
@@ -77,6 +77,8 @@ class Deferring:
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
+        self._in_vain_until = 0.0
+        """Nothing came from behind what is stuck: until then it is not looked for again, which takes milliseconds."""
 
     def due(self) -> bool:
         """Whether a message should be due by now. A hint, without the guard."""
@@ -223,7 +225,10 @@ class Deferring:
         """Move some of the deferred records that are due behind one for which there was no room, up to a recurrent
         record that is due, which is returned. What is stuck holds up what is due later for its pipe, and nothing else.
         """
+        if time.monotonic() < self._in_vain_until:
+            return None
         deferred, recurrent = self._records.heaps
+        before = deferred.count
         due = [*deferred.due(now_us, _LOOKED_AT), *recurrent.due(now_us, _LOOKED_AT)]
         stuck, entries_left, tries = set[str](), True, _AT_ONCE
         for address in sorted(due, key=deferred.key)[:_LOOKED_AT]:
@@ -241,6 +246,8 @@ class Deferring:
                     continue
                 entries_left = entries_left and has_entry
             stuck.add(found.pipe)
+        if before == deferred.count:
+            self._in_vain_until = time.monotonic() + _RETRY_US / 1e6
         return None
 
     def _moved(self, found: PendingRecord) -> bool:
