@@ -102,7 +102,7 @@ REDO = (
 )
 FORGET_TUBE = "        words[at.INTENT_TUBE] = 0\n        words[at.TOUCHED] = 0\n"
 FORGET_THREAD = "        # Last: while it stands, the others count.\n        words[at.INTENT_THREAD] = 0\n"
-FORGET_ALL = "        self._journal.clear_pending()\n        self._journal.clear()\n"
+FORGET_ALL = "        self._equals.forget()\n        self._journal.clear_pending()\n        self._journal.clear()\n"
 MEND_THREADS = (
     "        for thread in self._journal.threads:\n"
     "            if self._directory.linked(thread):\n"
