@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import is_dataclass
 from itertools import islice
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 import msgspec.inspect as seen
@@ -120,7 +121,7 @@ class _Walk:
         elif origin in (Union, UnionType) and levels:
             for its in inner:
                 yield from self.of(its, levels - 1)
-        elif isinstance(origin, type) and not hasattr(origin, "__annotations__") and levels:
+        elif isinstance(origin, type) and not _has_fields(origin) and levels:
             yield from self._held(origin, inner, levels)
         else:
             with suppress(TypeError, NameError):
@@ -174,6 +175,12 @@ class _Walk:
         if kind is not None:
             found = self._places(kind, levels - 1) if isinstance(kind, seen.Type) else self.of(kind, levels - 1)
             yield from ((step, *place) for place in found)
+
+
+def _has_fields(kind: type) -> bool:
+    """Whether a generic class is one of named fields, and no collection."""
+    named = is_dataclass(kind) or is_typeddict(kind) or is_model(kind) or hasattr(kind, "_fields")
+    return named or issubclass(kind, msgspec.Struct)
 
 
 def _hints_of(cls: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, TypedDict
 
@@ -91,6 +92,7 @@ CASES: list[tuple[Any, Any, Any]] = [
     (Rooted, Rooted([MODEL]), [SHOWN]),
     (deque[pydantic.SecretStr], deque([DIGITS]), ["***"]),
     (OrderedDict[str, pydantic.SecretStr], OrderedDict(a=DIGITS), {"a": "***"}),
+    (Sequence[deque[pydantic.SecretStr]], [deque([DIGITS])], [["***"]]),
     (Annotated[deque[pydantic.SecretStr], "noted"], deque([DIGITS]), ["***"]),
     (dict[str, deque[Login]], {"a": deque([ANN])}, {"a": [["Ann", "***"]]}),
     (Framed, Framed(text='[{"digits": "47"}]'), {"text": "***", "number": 5}),
