@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from signal import SIGTERM
 from typing import Any, NamedTuple, NoReturn
@@ -17,6 +18,7 @@ from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    ShardqError,
     StorageMoved,
     StorageRefused,
     StorageUnavailable,
@@ -144,8 +146,7 @@ def _supervise(
         keep_from_children(resumption.life_writer)
     else:  # after a reload there are workers that serve, and the probe was checked
         check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
-    end_s = settings.shutdown_timeout
-    try_later = partial(resume_later, origin.program, resumption, end_s, control) if resumption else None
+    try_later = partial(_try_later, options, settings, url, control, origin, resumption) if resumption else None
     handlers = _handlers(options, settings, watch, try_later)
     if not resumption:
         check_left(OPENED_IN_ALL, "serve")
@@ -194,6 +195,27 @@ def _handlers(
         raise
     finally:
         standard.open_closed()
+
+
+def _try_later(
+    options: argparse.Namespace,
+    settings: SupervisorSettings,
+    url: str,
+    control: Control | None,
+    origin: Origin,
+    resumption: Resumption,
+) -> None:
+    """Run this program anew until that works, or the end is asked for: then no worker is left, and no segment that is
+    empty.
+    """
+    resume_later(origin.program, resumption, settings.shutdown_timeout, control)
+    with suppress(ShardqError):  # why the code does not import is what has to be said
+        if is_redis(url):
+            from shardq.serving import remote
+
+            remote.leave(remote.opened(url, settings, options, {}, resumption), url, options.targets)
+        else:
+            lifecycle.leave(lifecycle.resumed(url, settings, options, (), resumption), url, options.targets)
 
 
 def _again(

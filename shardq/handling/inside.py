@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
@@ -23,6 +23,11 @@ _had_threads = False
 """Whether there ever were some."""
 _whole_process = False
 _loops, _counting = 0, threading.Lock()
+
+_Start = Callable[[threading.Thread], None]
+_former: _Start = threading.Thread.start
+_noting: _Start | None = None
+"""What stood in the place of `Thread.start` before the worker's loop, and what stands there since."""
 
 
 def inside_handler() -> bool:
@@ -41,30 +46,33 @@ def threads_noted() -> Iterator[None]:
     """Within, take note of the threads that handlers' code starts. A thread does not know which code started it, so
     `Thread.start` is replaced as long as a worker's loop runs.
     """
-    global _loops
+    global _loops, _former, _noting
     with _counting:
         _loops += 1
         if _loops == 1:
-            threading.Thread.start = _noted_start  # type: ignore[method-assign, assignment]  # see above
+            _former = threading.Thread.start
+            threading.Thread.start = _noting = _noting_start(_former)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         with _counting:
             _loops -= 1
             # Other code may have replaced it meanwhile by a function that calls it.
-            if not _loops and threading.Thread.start is _noted_start:
-                threading.Thread.start = _start  # type: ignore[method-assign]  # see above
+            if not _loops and threading.Thread.start is _noting:
+                threading.Thread.start = _former  # type: ignore[method-assign, assignment]
 
 
-_start = threading.Thread.start
+def _noting_start(start: _Start) -> _Start:
+    """One that calls the method of this moment, which other code may have put there, as tracers do."""
 
+    def noted_start(thread: threading.Thread) -> None:
+        global _had_threads
+        if inside_handler():
+            _threads.add(thread)
+            _had_threads = True
+        start(thread)
 
-def _noted_start(thread: threading.Thread) -> None:
-    global _had_threads
-    if inside_handler():
-        _threads.add(thread)
-        _had_threads = True
-    _start(thread)
+    return noted_start
 
 
 def _renew_lock() -> None:

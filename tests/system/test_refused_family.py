@@ -17,6 +17,7 @@ from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import reload
 from shardq.supervisor.wishes.reload import Resumption
 from tests.faults.kit.points import Child
+from tests.support.homes import Home, on_each_home
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, until, wait_out_one_wish
 from tests.support.refusals import NoDescriptors, limit_processes, only_root
@@ -211,6 +212,26 @@ def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
 
     assert program.end() == Exit.BOOT
     assert folder.done() == [0]
+
+
+@on_each_home
+def test_a_family_that_ends_while_its_new_code_does_not_import_leaves_nothing(
+    home: Home, start: Start, folder: Folder
+) -> None:
+    module = f"fickle_{home.name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+    program = start(module, "--url", home.url, "--workers", 1, environment=environment).serving()
+    program.workers(1)
+    program.signal(signal.SIGHUP)
+    program.hear("does not import any more, trying again")
+    program.signal(signal.SIGTERM)
+
+    assert program.end() == Exit.BOOT
+    assert home.left() == []
+    if "redis" in home.url:
+        with client(home.url) as queue:
+            assert home.workers(queue) == []
 
 
 def test_a_second_wish_kills_the_workers_of_a_family_whose_new_code_does_not_import(

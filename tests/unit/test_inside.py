@@ -9,6 +9,7 @@ import pytest
 
 from shardq import Queue, Route, Tube, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
+from shardq.handling.inside import threads_noted
 from shardq.settings import StorageSettings
 from tests.support import hands
 from tests.support.tasks import LIMIT_S, finished
@@ -31,6 +32,27 @@ def test_threads_of_a_handler_do_not_wait(where: str) -> None:
         await finished(asyncio.create_task(Worker(RuntimeLock(), queue).loop(1, Threading)))
 
     asyncio.run(serve())
+
+
+async def test_what_another_library_put_in_the_place_of_start_is_called_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As tracers do, before a worker's loop or within it."""
+    seen, start = list[str](), threading.Thread.start
+
+    def traced(thread: threading.Thread) -> None:
+        seen.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", traced)
+    with threads_noted():
+        threading.Thread(target=int, name="within").start()
+        noting = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: noting(thread))
+    threading.Thread(target=int, name="after").start()
+    with threads_noted():
+        threading.Thread(target=int, name="once more").start()
+    assert seen == ["within", "after", "once more"]
 
 
 async def test_threads_of_the_application_may_wait_meanwhile() -> None:

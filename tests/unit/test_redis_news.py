@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, WORK, News
 from shardq.drivers.redis.workers import Workers
 
 
@@ -63,6 +64,34 @@ def test_a_reader_that_is_gone_is_no_error(news: News) -> None:
     news.tell(RENEW)
     news.close()
     news.tell(RENEW)
+
+
+def test_threads_tell_beside_each_other(news: News) -> None:
+    """As timers and threads of handlers do."""
+    ended, heard, errors = threading.Event(), list[tuple[str, int, str]](), list[Exception]()
+
+    def tell() -> None:
+        try:
+            for number in range(20_000):
+                news.tell(WORK, number)
+                news.tell(DEADLINE, number)
+        except Exception as error:
+            errors.append(error)
+
+    def hear() -> None:
+        while not ended.is_set():
+            heard.extend(news.heard())
+
+    reader, tellers = threading.Thread(target=hear), [threading.Thread(target=tell) for _ in range(3)]
+    for thread in (reader, *tellers):
+        thread.start()
+    for thread in tellers:
+        thread.join()
+    ended.set()
+    reader.join()
+    heard.extend(news.heard())
+    assert errors == []
+    assert {more for what, _, more in heard if what == DEADLINE}
 
 
 def test_what_a_worker_told_last_is_not_heard_after_its_death(news: News) -> None:

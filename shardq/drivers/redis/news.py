@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl
 
 ARRIVED, RENEW, DEADLINE, PROGRESS, WORK = "arrived", "renew", "deadline", "progress", "work"
 
-
 #: Bytes that the pipe is to hold, the most that Linux gives to any process: a worker with time limits writes two lines
 #: a batch, and a supervisor that waits for its server does not read meanwhile.
 _CAPACITY_BYTES = 1 << 20
+
+#: Handlers' threads and timers tell as well. Reentrant: a line that a signal interrupts may be written twice.
+_turns = threading.RLock()
 
 
 class News:
@@ -38,12 +41,15 @@ class News:
         """Of this process. Where the supervisor is dead the line is lost. One that had no room is written in a later
         step of the running loop, or before the next line.
         """
-        self._unsaid.pop(what, None)
-        self._unsaid[what] = f"{what} {os.getpid()} {more}\n".encode()
-        if not self._write():
-            with suppress(RuntimeError):  # no loop runs
-                loop = asyncio.get_running_loop()
-                loop.add_writer(self.writer, self._write_later, loop)
+        line = f"{what} {os.getpid()} {more}\n".encode()
+        with _turns:
+            self._unsaid.pop(what, None)
+            self._unsaid[what] = line
+            if self._write():
+                return
+        with suppress(RuntimeError):  # no loop runs
+            loop = asyncio.get_running_loop()
+            loop.add_writer(self.writer, self._write_later, loop)
 
     def _write(self) -> bool:
         """Write what is unsaid. False: there is no room for all of it."""
@@ -55,12 +61,13 @@ class News:
                 return False
             except OSError:  # nothing reads any more
                 pass
-            del self._unsaid[what]
+            self._unsaid.pop(what, None)
         return True
 
     def _write_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._write():
-            loop.remove_writer(self.writer)
+        with _turns:
+            if self._write():
+                loop.remove_writer(self.writer)
 
     def heard(self) -> Iterator[tuple[str, int, str]]:
         """What was told since: what, of which process, and a word more."""
@@ -85,3 +92,11 @@ class News:
         if self.writer >= 0:
             os.close(self.writer)
             self.writer = -1
+
+
+def _renew_lock() -> None:
+    global _turns
+    _turns = threading.RLock()  # another thread may have held it when the fork came
+
+
+os.register_at_fork(after_in_child=_renew_lock)
