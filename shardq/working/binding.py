@@ -255,11 +255,13 @@ class Binding:
             outputs = self._outbox.close()
             if self._callers.wait:
                 outputs = await self._answered(batch, returned, outputs)
-        except (ClaimLost, StorageMoved):
+        except ClaimLost:
             raise
         except (QueueFull, Unready) as error:
             return await self._failures.of_room(batch, self._in_hand.left, error)
         except (Exception, SystemExit) as error:
+            if issubclass(type(error), StorageMoved):
+                await self._storage.check_stays()  # where it does, the handler used another one
             left = batch.count - self._in_hand.acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand.left, error)
         try:

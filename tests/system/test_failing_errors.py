@@ -11,7 +11,7 @@ import pytest
 
 from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
-from shardq.errors import HandlerError
+from shardq.errors import HandlerError, StorageMoved
 from tests.support.drivers import Backend
 from tests.support.tasks import cancelled, finished, suspended
 from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble
@@ -108,6 +108,7 @@ errors = pytest.mark.parametrize(
         lambda: ValueError("long" * 100_000),
         Unspeakable,
         not_text,
+        lambda: StorageMoved("redis://elsewhere"),
     ],
     ids=[
         "SystemExit",
@@ -120,6 +121,7 @@ errors = pytest.mark.parametrize(
         "a long one",
         "one that cannot be printed",
         "one with a name that is no text",
+        "the move of a storage that is not the worker's",
     ],
 )
 
