@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, shown
 from shardq.handler import handling
@@ -27,6 +29,8 @@ class InHand:
         self._name = name
         self._outbox = outbox
         self._callers = callers
+        # What is acknowledged is known once the storage answered: until then another acknowledgement waits.
+        self._one_at_a_time: AbstractAsyncContextManager[Any] = asyncio.Lock() if self._storage.suspends else nullcontext()
         self.claim(hand)
         self.batch: Batch | None = None
         """The batch whose requests are handled. None: none are."""
@@ -61,6 +65,20 @@ class InHand:
 
     async def acknowledge(self, count: int) -> None:
         """See `Handler.acknowledge`."""
+        async with self._one_at_a_time:
+            batch = self._checked(count)
+            if count <= self.acknowledged:
+                return
+            outputs = self._outbox.take(batch.count - count)
+            stored = await self._storage.pop(self.of(batch), count, outputs)
+            if outputs:
+                left = batch.count - (count if stored else self.acknowledged)
+                self._outbox.settle(batch, outputs, left=left, stored=stored)
+            if self.batch is batch:
+                self.note_acknowledged(count)
+
+    def _checked(self, count: int) -> Batch:
+        """The batch in hand. Raises `HandlerError` unless the calling code may acknowledge so much of it."""
         batch = self.batch
         if batch is None or type(count) is not int or not 0 <= count <= batch.count:
             has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
@@ -75,13 +93,7 @@ class InHand:
                 f"{self._name}.acknowledge() was called for a batch with callers that wait for results: they get them "
                 f"once handle() has returned, so do not acknowledge a part of it"
             )
-        if count > self.acknowledged:
-            outputs = self._outbox.take(batch.count - count)
-            stored = await self._storage.pop(self.of(batch), count, outputs)
-            if outputs:
-                left = batch.count - (count if stored else self.acknowledged)
-                self._outbox.settle(batch, outputs, left=left, stored=stored)
-            self.note_acknowledged(count)
+        return batch  # type: ignore[no-any-return]
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """See `Handler.progress`. A thread that the handler started does not know its batch: it speaks for this one."""

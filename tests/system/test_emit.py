@@ -269,6 +269,58 @@ async def test_after_the_last_acknowledgement_nothing_can_be_emitted(queue: Queu
     assert await stored(queue) == []
 
 
+async def test_of_two_acknowledgements_at_once_the_smaller_one_opens_nothing_again(
+    queue: Queue, worker: Worker
+) -> None:
+    async def both(handler: Once, items: Sequence[Item]) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(handler.acknowledge(len(items)))
+            group.create_task(handler.acknowledge(1))
+        with pytest.raises(HandlerError, match="all requests of its batch were acknowledged"):
+            await handler.emit(Sent, Item(0, 1))
+        diary.add("refused")
+
+    plans.append(both)
+    await queue.register(Once, *one_each(3))
+
+    await run(worker, 3, handler=Once)
+
+    assert diary.of("refused") == [()]
+    assert await stored(queue) == []
+
+
+async def test_an_acknowledgement_that_ends_behind_its_batch_says_nothing_of_the_next(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, pop = list[asyncio.Task[None]](), queue.storage.pop
+
+    async def late(*arguments: Any) -> bool:
+        if tasks and asyncio.current_task() is tasks[0]:
+            diary.add("on its way")
+            await diary.gate.wait()
+        return await pop(*arguments)
+
+    async def leave_one(handler: Once, items: Sequence[Item]) -> None:
+        tasks.append(asyncio.create_task(handler.acknowledge(2)))
+        await diary.until("on its way")
+
+    async def let_it(handler: Once, items: Sequence[Item]) -> None:
+        diary.gate.set()
+        await asyncio.wait(tasks)
+        with suppress(FencedError):
+            tasks[0].result()
+        diary.add("acknowledged", handler._in_hand.acknowledged)
+
+    monkeypatch.setattr(queue.storage, "pop", late)
+    plans.extend([leave_one, let_it])
+    worker.settings.batch_size = 2
+    await queue.register(Once, *one_each(4))
+
+    await run(worker, 4, handler=Once)
+
+    assert diary.of("acknowledged") == [(0,)]
+
+
 @pytest.mark.parametrize("acknowledged", [False, True], ids=["before", "after"])
 async def test_an_acknowledgement_that_was_cut_off_sends_nothing_twice(
     backend: Backend, queue: Queue, monkeypatch: pytest.MonkeyPatch, acknowledged: bool
