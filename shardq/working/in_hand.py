@@ -30,7 +30,8 @@ class InHand:
         self._outbox = outbox
         self._callers = callers
         # What is acknowledged is known once the storage answered: until then another acknowledgement waits.
-        self._one_at_a_time: AbstractAsyncContextManager[Any] = asyncio.Lock() if self._storage.suspends else nullcontext()
+        alone: AbstractAsyncContextManager[Any] = asyncio.Lock() if self._storage.suspends else nullcontext()
+        self._alone = alone
         self.claim(hand)
         self.batch: Batch | None = None
         """The batch whose requests are handled. None: none are."""
@@ -65,7 +66,7 @@ class InHand:
 
     async def acknowledge(self, count: int) -> None:
         """See `Handler.acknowledge`."""
-        async with self._one_at_a_time:
+        async with self._alone:
             batch = self._checked(count)
             if count <= self.acknowledged:
                 return
