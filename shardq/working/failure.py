@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -158,9 +159,25 @@ class Failures:
         """What tells of the failure. Empty: the caller is gone."""
         if not head.digest:
             waits = await self._storage.claimed(inbox_key(head.inbox))
-            return [Output(inbox_pipe(head.inbox), [refusal(head.number, failure, taken_us)])] if waits else []
-        kept = kept_result(head.digest, letter.handler, letter.last_failed_us, refusal(0, failure, taken_us))
+            if not waits:
+                return []
+            reply = self._fitting(failure, lambda told: refusal(head.number, told, taken_us))
+            return [Output(inbox_pipe(head.inbox), [reply])]
+        name, ready_us = letter.handler, letter.last_failed_us
+        kept = self._fitting(failure, lambda told: kept_result(head.digest, name, ready_us, refusal(0, told, taken_us)))
         return [Output(KEPT_PIPE, [kept])]
+
+    def _fitting(self, failure: Failure, encoded: Callable[[Failure], bytes]) -> bytes:
+        """The message that tells of the failure, without the arguments of the exception where the storage never takes
+        it with them.
+        """
+        message, most = encoded(failure), self._storage.limits.message_bytes
+        if len(message) <= most or failure.arguments is None:
+            return message
+        said = (
+            f"{failure.message}\n[arguments of {len(failure.arguments):,} bytes left out: the storage takes {most:,}]"
+        )
+        return encoded(msgspec.structs.replace(failure, message=said, arguments=None))
 
     def _secrets(self) -> Secrets:
         try:

@@ -322,6 +322,36 @@ async def test_a_result_that_is_too_large(open_backend: OpenBackend) -> None:
         assert await queue.call(Large, 100_000) == bytes(100_000)
 
 
+class Broken(Handler[int, int]):
+    """Raises what is as large as it is told."""
+
+    retry = Retry(max_attempts=1)
+    errors = (Bad,)
+
+    def perform(self, *sizes: int) -> list[int]:
+        raise Bad("document is broken", bytes(sizes[0]))
+
+
+@pytest.mark.requires("bounded")
+async def test_of_an_exception_that_is_too_large_callers_and_holders_of_tickets_get_the_text(
+    open_backend: OpenBackend,
+) -> None:
+    backend = open_backend(MIB)
+    queue = await served(backend.storage)
+    async with working(new_worker(backend, queue)):
+        with pytest.raises(RequestFailed, match="document is broken") as failed:
+            await queue.call(Broken, backend.storage.limits.message_bytes)
+        ticket = await queue.submit(Broken, backend.storage.limits.message_bytes)
+        with pytest.raises(RequestFailed, match="document is broken") as kept:
+            await queue.result(ticket)
+        with pytest.raises(Bad):
+            await queue.call(Broken, 100_000)
+
+    for error in (failed.value, kept.value):
+        assert error.type == f"{__name__}.Bad"
+        assert "bytes left out" in str(error)
+
+
 @pytest.mark.requires("bounded")
 async def test_results_that_are_more_than_a_step_leave_in_several(open_backend: OpenBackend) -> None:
     backend = open_backend(32 * MIB)
