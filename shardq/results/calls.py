@@ -15,6 +15,7 @@ from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.handling.prepared import Prepared
 from shardq.results.asking import Asking
+from shardq.results.behind import behind
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S
@@ -65,7 +66,6 @@ class Calls:
         """Closes the inbox."""
         self._tidying: asyncio.Task[None] | None = None
         """Acknowledges what the last call read."""
-        self._tasks = set[asyncio.Task[None]]()
 
     async def result(self, handler: type[Handler[Any]], request: Any, *, abandon: bool) -> Any:
         """The result of a request. Raises what it failed with, and `NotServed`."""
@@ -185,16 +185,9 @@ class Calls:
 
     async def _for_a_moment(self, work: Coroutine[Any, Any, None]) -> None:
         """Tidy up after a call without a result. Where the storage does not answer, the caller does not wait for it."""
-        done, _ = await asyncio.wait({self._behind(work)}, timeout=LOOK_S)
+        done, _ = await asyncio.wait({behind(work)}, timeout=LOOK_S)
         for task in done:
             task.result()
-
-    def _behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Work that goes on where its call is cancelled."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def close(self) -> None:
         """Close the inbox where no call needs it: nothing is left in it, and its claim ends."""
@@ -218,7 +211,7 @@ class Calls:
     async def _open(self) -> None:
         """Have an inbox open that this process did not leave alone for so long that it may count as dead."""
         if self._inbox and not self._calls:
-            await asyncio.shield(self._behind(self.close()))
+            await asyncio.shield(behind(self.close()))
         async with self._opening:
             if self._inbox is None:
                 inbox = OpenInbox(self._queue.storage)

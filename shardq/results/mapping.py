@@ -15,6 +15,7 @@ from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.model import Part
 from shardq.results.asking import Asking
+from shardq.results.behind import behind
 from shardq.results.early import Early
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
@@ -153,21 +154,22 @@ class Mapping:
                 return ready
 
     async def close(self) -> None:
-        """Cancel what is not started, and let go of the inbox."""
+        """Cancel what is not started, and let go of the inbox. That is done also where this is cancelled meanwhile."""
         self.tally.end()
         inbox, self._inbox = self._inbox, None
         if inbox is None:
             return
+        leaving = behind(self._leave(inbox))
         try:
             await self._source.close()
         finally:
-            with suppress(ShardqError):
-                await self._read_so_far()
-            await self._leave(inbox)
+            await asyncio.shield(leaving)
 
     async def _leave(self, inbox: OpenInbox) -> None:
         with suppress(ShardqError):  # the storage may be closed or moved: workers skip what has no caller
             try:
+                with suppress(ShardqError):
+                    await self._read_so_far()
                 for numbers, parts in self._chunks:
                     if not self._waiting.isdisjoint(numbers):
                         for pipe, messages in parts:

@@ -13,11 +13,11 @@ from shardq import Queue, Worker
 from shardq.errors import ConfigurationError, DecodeError, FencedError, NotServed, ResultTimeout
 from shardq.functions import apply
 from shardq.functions.named import named
-from shardq.model import handler_name
+from shardq.model import handler_name, inbox_key
 from shardq.protocols import Storage
 from shardq.results import calls, mapping, serving
 from tests.support.drivers import Backend
-from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
+from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, suspended
 from tests.support.workers import Item, Routed, new_worker, without_room_for_0, working
 
 
@@ -146,6 +146,28 @@ async def test_who_is_cancelled_while_its_input_closes_is_cancelled(queue: Queue
     await asyncio.wait({task}, timeout=LIMIT_S)
     close.set()
     assert task.cancelled()
+
+
+async def test_a_map_that_is_cancelled_again_while_it_closes_leaves_nothing(queue: Queue) -> None:
+    """As anyio cancels, where a client of Starlette or FastAPI goes away: at each turn of the event loop."""
+    results = queue.map(Double, pending())
+
+    async def job() -> None:
+        async with results:
+            await anext(results)
+
+    task = asyncio.create_task(job())
+    await eventually(lambda: results._mapping._reading, "results are waited for")
+    inbox = results._mapping._inbox
+    assert inbox
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+
+    await eventually(lambda: not inbox.is_open, "the inbox is closed")
+    assert not await queue.storage.claimed(inbox_key(inbox.number))
+    assert list(await queue.storage.pipes()) == []
 
 
 async def test_outcomes_go_on_behind_a_result_that_does_not_decode(
