@@ -102,6 +102,36 @@ def test_09_looks_that_are_due_at_nearly_the_same_time_are_made_together() -> No
     assert 10.004 <= places.next_s < 20
 
 
+def test_09_a_look_without_an_answer_is_made_again_after_the_safety_net() -> None:
+    now_s = 1000.0
+    places = Places(range(2), 1.0, clock=lambda: now_s)
+    places.lie_with(SimpleNamespace(name=str))  # type: ignore[arg-type]
+    for place in places.partitions:
+        places.lie_as(place)
+    places.note(1, Look(sleeps=True, looks_in_us=5_000_000))
+
+    assert places.next_s == 1.0
+    now_s += 1.0
+    places.wake(set())
+    assert places.todo == [0]
+
+
+@pytest.mark.parametrize("by", [set[int](), {1}, None])
+def test_09_a_partition_that_no_look_reaches_waits_for_the_safety_net_again(by: set[int] | None) -> None:
+    now_s = 1000.0
+    places = Places(range(2), 1.0, clock=lambda: now_s)
+    places.lie_with(SimpleNamespace(name=str))  # type: ignore[arg-type]
+    for place in places.partitions:
+        places.lie_as(place)
+        places.note(place, Look(sleeps=True, looks_in_us=5_000_000))
+    now_s += 10.0
+
+    places.wake(by)
+
+    assert 0 in places.todo
+    assert places.next_s == 1.0
+
+
 class Away:
     """The servers of partitions to which some script cannot be sent; others go on."""
 
@@ -150,6 +180,30 @@ async def test_a_worker_gets_what_it_claimed_where_its_former_thread_cannot_be_r
 
     await eventually(released, "the former thread is released")
     assert await storage.unclaim(found.key, found.token)
+
+
+async def test_09_a_worker_looks_again_at_a_partition_whose_server_did_not_answer_a_look(
+    storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shardq.drivers.redis.verbs.releasing.LOOK_S", 0.05)
+    given_up = asyncio.Event()
+
+    async def note_silence(_: int) -> None:
+        given_up.set()
+
+    monkeypatch.setattr(storage.server, "note_silence", note_silence)
+    storage.turning.presence.join(Family("host", "mark"))
+    resting = await suspended(storage.rest(None, frozenset(TERMS), TERMS, stay=False))
+    away = Away(storage, "turn", "silent")
+    await storage.append([EVERYWHERE[0]])
+    await finished(asyncio.create_task(given_up.wait()))
+    away.back.set()
+
+    hand = await finished(resting)
+
+    assert hand
+    assert hand.key == KEYS[0]
+    assert await storage.unclaim(hand.key, hand.token)
 
 
 @pytest.mark.parametrize(("script", "how"), [("incoming", "silent"), ("outgoing", "silent"), ("outgoing", "refuses")])

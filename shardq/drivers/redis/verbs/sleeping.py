@@ -64,12 +64,15 @@ class Places:
             # Should it be cancelled now, the server may have written its name down.
             told["sleeper"] = self._names[partition] = name
             told["net_us"] = round(self._safety_net_s * 1e6)
+            # Without an answer it may not lie there, and no bell rings.
+            self._ends[partition] = self._clock() + self._safety_net_s
         return told
 
     def note(self, partition: int, seen: Look) -> None:
         """What the script said."""
         if seen.found is not None:
             self._names.pop(partition, None)
+            self._ends.pop(partition, None)
             return
         spans = list[float]()
         if seen.for_us is not None:
@@ -101,11 +104,13 @@ class Places:
 
     def wake(self, by: set[int] | None) -> None:
         """Rung by these partitions; None: maybe by all."""
+        now = self._clock()
+        over = {place for place, end in self._ends.items() if end <= now}
+        # A look leaves out a partition whose server cannot be reached: its end must not stay in the past.
+        self._ends |= dict.fromkeys(over, now + self._safety_net_s)
         if by is None:
             self.todo = list(self.partitions)
             return
-        now = self._clock()
-        over = {place for place, end in self._ends.items() if end <= now}
         first = [place for place in self.partitions if place in by]
         # Where its name is not written down it is not looked at before the net: the server there cannot be reached.
         self.todo = [*first, *(place for place in self.partitions if place in over and place not in by)]
