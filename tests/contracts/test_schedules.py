@@ -226,6 +226,18 @@ async def test_S29_what_can_never_fit_is_too_large(open_backend: OpenBackend) ->
     assert await recurrent(storage) == 0
 
 
+@pytest.mark.requires("bounded")
+@pytest.mark.parametrize("threads", [1, 2])
+async def test_S29_what_could_wait_but_never_come_is_too_large(open_backend: OpenBackend, threads: int) -> None:
+    storage = open_backend(1 * MIB).storage
+    parts = [(f"{OTHER_KEY}/0", [b"small"]), (PIPE, [bytes(600 << 10)])][-threads:]
+
+    with pytest.raises(MessageTooLarge):
+        await storage.append(parts, when=await in_us(storage, MINUTE_US))
+
+    assert await recurrent(storage) == 0
+
+
 async def test_S29_without_a_time_the_first_is_that_of_the_schedule(storage: Storage) -> None:
     before_us = await now_us(storage)
     assert await storage.append([(PIPE, [b"tick"])], when=When(schedule=HOURLY)) == 1

@@ -74,6 +74,9 @@ class Appending:
             name, options["due_us"] = "repeat" if when.schedule else "defer", when.due_us
             if when.schedule:
                 options["schedule"] = when.schedule
+                # The storage would take what comes only once, and never have room for it beside.
+                for share in shares.values():
+                    room.check_fits(share.parts, again=True)
         step = _Step(self._server, name, options, absent, places or Places(()), self._forwarding)
         if len(shares) > 1:
             return await step.stored_in_all(shares, room, kept_part)
@@ -83,7 +86,7 @@ class Appending:
             await self._forwarding.bring_on(partition, asks=True)
             taken = await step.stored(partition, share, room.most(kept_part))
         if taken == NO_ROOM:
-            room.check_fits(parts, again=bool(when and when.schedule))
+            room.check_fits(parts)
             return None
         return taken
 
