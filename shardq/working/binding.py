@@ -46,6 +46,8 @@ log = logging.getLogger("shardq.worker")
 MOST_MISSES = 10
 #: During a batch that took longer, a stop may have arrived, on which the loop acts only after several turns.
 _LONG_BATCH_S = 0.01
+#: How many requests from the beginning of a batch a step acknowledges, and what leaves with it.
+_Step = tuple[int, Sequence[Output]]
 
 
 class Binding:
@@ -229,24 +231,31 @@ class Binding:
     async def _handled(self, handler: Handler[Any], batch: Batch) -> Outcome:
         self._batch_began = monotonic()
         self._in_hand.take(batch)
+        broken: DecodeError | None = None
         try:
             try:
                 requests = self._decoded(batch)
             except DecodeError:
                 batch, requests, broken = decodable(batch, self._decoded)
-                if broken:
-                    return await self._failures.of_decoding(batch, broken)
                 self._in_hand.batch = batch
-            if self._callers.wait:
-                useless, wanted = await self._callers.wanted(batch.count)
-                if useless:
-                    await self._storage.pop(self._in_hand.of(batch), useless)
-                    self._in_hand.note_acknowledged(useless)
-                    return Done()
-                if wanted < batch.count:
-                    self._in_hand.batch = batch = batch.first(wanted)
-                    requests = requests[:wanted]
-                    self._callers.keep(wanted)
+        except (QueueFull, Unready) as error:
+            return await self._failures.of_room(batch, self._in_hand.left, error)
+        except (Exception, SystemExit) as error:
+            return await self._failed(batch, error)
+        if broken:
+            return await self._failures.of_decoding(batch, broken)
+        if self._callers.wait:
+            useless, wanted = await self._callers.wanted(batch.count)
+            if useless:
+                await self._storage.pop(self._in_hand.of(batch), useless)
+                self._in_hand.note_acknowledged(useless)
+                return Done()
+            if wanted < batch.count:
+                self._in_hand.batch = batch = batch.first(wanted)
+                requests = requests[:wanted]
+                self._callers.keep(wanted)
+        steps: Sequence[_Step] = ()
+        try:
             handler._in_hand = self._in_hand
             self._outbox.open(batch)
             returned = self._returned(handler, requests, batch)
@@ -254,21 +263,20 @@ class Binding:
                 returned = await returned
             outputs = self._outbox.close()
             if self._callers.wait:
-                outputs = await self._answered(batch, returned, outputs)
+                steps = self._steps(batch, returned, outputs)
         except ClaimLost:
             raise
         except (QueueFull, Unready) as error:
             return await self._failures.of_room(batch, self._in_hand.left, error)
         except (Exception, SystemExit) as error:
-            if issubclass(type(error), StorageMoved):
-                await self._storage.check_stays()  # where it does, the handler used another one
-            left = batch.count - self._in_hand.acknowledged
-            return await self._failures.of_handler(batch, left, self._in_hand.left, error)
+            return await self._failed(batch, error)
         try:
+            if steps:
+                outputs = await self._answered(batch, steps)
             outcome = await self._turns.acknowledge(batch, outputs)
             if outcome is None:
                 raise self._outbox.no_room(outputs)
-            if self._callers.wait:
+            if steps:
                 self._untold = outputs
             return outcome
         except QueueFull as error:
@@ -278,6 +286,13 @@ class Binding:
         except (HandlerError, MessageTooLarge, ScheduleError) as error:
             left = batch.count - self._in_hand.acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand.left, error)
+
+    async def _failed(self, batch: Batch, error: BaseException) -> Outcome:
+        """What becomes of a batch out of whose handler this came, or out of the types of its requests and results."""
+        if issubclass(type(error), StorageMoved):
+            await self._storage.check_stays()  # where it does, the handler used another one
+        left = batch.count - self._in_hand.acknowledged
+        return await self._failures.of_handler(batch, left, self._in_hand.left, error)
 
     def _returned(self, handler: Handler[Any], requests: Sequence[Any], batch: Batch) -> Any:
         """What the handler returns for the batch, or what to await for that. Plain code has run by then."""
@@ -290,19 +305,22 @@ class Binding:
             return code.result(context, function, *requests, batch=batch)
         return code.result_at_once(context, function, requests, batch)
 
-    async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
-        """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last
-        part of the batch is acknowledged here, with its results.
-        """
+    def _steps(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[_Step]:
+        """What leaves with the batch where callers wait for results, in steps: with the last one go its outputs."""
         worked_us = int((monotonic() - self._batch_began) * 1e6)
         arguments = self._info, self._storage.limits, batch, returned, worked_us
         steps = self._code.contained(self._context.copy(), self._callers.steps, *arguments, whole=bool(outputs))
+        count, replies = steps[-1]
+        return [*steps[:-1], (count, self._outbox.with_replies(outputs, replies))]
+
+    async def _answered(self, batch: Batch, steps: Sequence[_Step]) -> Sequence[Output]:
+        """What leaves with the last part of the batch. All before that is acknowledged here, with its results."""
         for count, replies in steps[:-1]:
             if not await self._storage.pop(self._in_hand.of(batch), count, replies):
                 raise self._outbox.no_room(replies)
             self._in_hand.note_acknowledged(count)
             await tell_holders(self._storage, replies)
-        return self._outbox.with_replies(outputs, steps[-1][1])
+        return steps[-1][1]
 
     async def _nothing_else_is_stored(self) -> bool:
         """Whether the last request in hand is all that could make room: what it emits does not fit beside it, then."""

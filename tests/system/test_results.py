@@ -24,6 +24,7 @@ from shardq.errors import (
     RequestFailed,
     ResultTimeout,
     ResultTooLarge,
+    StorageUnavailable,
 )
 from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
@@ -493,6 +494,30 @@ async def test_requests_without_their_caller(queue: Queue, worker: Worker, *, ab
         await nothing_is_left(queue)
 
     assert sorted(numbers_done()) == ([10, 11, 12] if abandon else [0, 1, 2, 10, 11, 12])
+
+
+class Only(Double):
+    """A single attempt: whatever is counted shows."""
+
+    retry = Retry(max_attempts=1)
+
+
+async def test_a_storage_that_does_not_say_whether_the_caller_waits_fails_no_request(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(key: str) -> bool:
+        raise StorageUnavailable("no answer")
+
+    call = await suspended(queue.call(Only, Item(0, 1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.storage, "claimed", unreachable)
+        with pytest.raises(StorageUnavailable):
+            await run(worker)
+    assert numbers_done() == []
+
+    async with working(worker):
+        assert await finished(call) == 2
+    await nothing_is_left(queue)
 
 
 async def test_the_failure_of_a_caller_that_is_gone_is_a_dead_letter(queue: Queue, worker: Worker) -> None:
