@@ -100,15 +100,20 @@ class Binding:
         self._info.batch_size(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
-        """Stop the handler. What that raises is only logged: no request is in hand."""
-        if self._untold:
-            await self._tell()
-        if self._lease:
-            await self._lease.end()
-        if self._handler is None or self._turns.at_once:
-            return
+        """Stop the handler, while the thread is still this worker's."""
         try:
-            await Code(self._worker.hooks, self._class.timeout_s, None).result(self._context, self._handler.stop)
+            if self._untold:
+                await self._tell()
+            if self._handler is not None and not self._turns.at_once:
+                await self._stop(self._handler)
+        finally:
+            if self._lease:
+                await self._lease.end()
+
+    async def _stop(self, handler: Handler[Any]) -> None:
+        """What it raises is only logged: no request is in hand. It comes to its end also where the claim is lost."""
+        try:
+            await Code(self._worker.hooks, self._class.timeout_s, None).result(self._context, handler.stop)
         except (Exception, SystemExit) as error:
             log.error("handler did not stop", extra={"key": self.key}, exc_info=self._failures.shown(error))
 

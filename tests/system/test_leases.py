@@ -183,6 +183,48 @@ async def test_a_worker_renews_for_as_long_as_a_batch_takes(backend: Backend, qu
     assert batches() == [(0, 1)]
 
 
+class LongStopping(Once):
+    async def stop(self) -> None:
+        diary.add("stop", self.fencing_token)
+        await diary.gate.wait()
+        diary.add("stopped")
+
+
+async def test_a_worker_renews_for_as_long_as_its_handler_stops(backend: Backend, queue: Queue) -> None:
+    worker = leased(backend, queue)
+    renew, renewals = worker.lock.renew, asyncio.Semaphore(0)
+
+    async def counted(key: str) -> bool:
+        held = await renew(key)
+        renewals.release()
+        return held
+
+    worker.lock.renew = counted  # type: ignore[method-assign]
+    await queue.register(LongStopping, Item(0, 1))
+    serving = asyncio.create_task(run(worker, 1))
+    await diary.until("stop")
+    async with asyncio.timeout(LIMIT_S):
+        for _ in range(5):
+            await renewals.acquire()
+    diary.gate.set()
+    await finished(serving)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_handler_whose_claim_is_lost_while_it_stops_comes_to_its_end(backend: Backend, queue: Queue) -> None:
+    worker, key = leased(backend, queue), Tube(LongStopping, Route()).key
+    await queue.register(LongStopping, Item(0, 1))
+    serving = asyncio.create_task(run(worker, 1))
+    await diary.until("stop")
+    lost, [token] = worker.lock.lost(key), diary.of("stop")[0]
+    assert await queue.storage.unclaim(key, token)
+    async with asyncio.timeout(LIMIT_S):
+        await lost
+    diary.gate.set()
+    await finished(serving)
+    assert diary.of("stopped") == [()]
+
+
 async def test_it_renews_no_more_once_it_left_the_thread(backend: Backend, queue: Queue) -> None:
     await queue.register(Once, *one_each(1))
     await run(leased(backend, queue), 1)
