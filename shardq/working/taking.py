@@ -55,7 +55,7 @@ class Taking:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
         try:
             return self._info.batch_size(handler, self._worker.settings.batch_size)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             shown = portrait(error, self._worker.hooks.alarm)
             log.error("handler cannot be used", extra={"key": self._key}, exc_info=shown)
             return 0

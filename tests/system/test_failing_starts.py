@@ -207,7 +207,18 @@ def unmeasurable() -> int:
     raise ValueError("no size")
 
 
-@pytest.mark.parametrize("answer", [0, -1, "5", unmeasurable], ids=["none", "negative", "text", "an error"])
+def exits_later() -> int:
+    """Not at the start."""
+    if len(diary.of("asked")) > 1:
+        raise SystemExit(3)
+    return 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [0, -1, "5", unmeasurable, exits_later],
+    ids=["none", "negative", "text", "an error", "an exit behind the start"],
+)
 async def test_a_batch_size_that_cannot_be_keeps_no_worker_from_others(
     backend: Backend, queue: Queue, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_plain_code_can_run_a_loop_of_its_own(run: Run, way: Callable[[], object
 
 def test_no_plain_method_sees_a_loop_and_each_async_one_does(run: Run) -> None:
     seen: dict[str, bool] = {}
+    sizes: list[bool] = []
 
     class Looking(Handler[Noted]):
         @classmethod
@@ -125,7 +126,7 @@ def test_no_plain_method_sees_a_loop_and_each_async_one_does(run: Run) -> None:
             seen["start"] = loop_seen()
 
         def batch_size(self) -> int:
-            seen["batch_size"] = loop_seen()
+            sizes.append(loop_seen())
             return 1
 
         def perform(self, *requests: Noted) -> Any:
@@ -142,8 +143,9 @@ def test_no_plain_method_sees_a_loop_and_each_async_one_does(run: Run) -> None:
     Noted.seen.clear()
     run(served(Looking, request))
 
-    plain = {"create": False, "batch_size": False, "perform": False, "stop": False}
+    plain = {"create": False, "perform": False, "stop": False}
     assert seen == {**plain, "start": True, "later": True}
+    assert sizes == [False, False]  # at the start, and for the batch
     # Where it was registered, by code of a loop, it was tried out; then it was read for the handler.
     assert Noted.seen == [True, False]
 
