@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +21,7 @@ from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.progress import WorkTeller
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer, join
-from shardq.model import Hand, Terms
+from shardq.model import Hand, Terms, When
 from shardq.settings import StorageSettings
 from shardq.supervisor.output.live import Live
 from tests.support.leaks import segment_name
@@ -27,6 +29,7 @@ from tests.support.redis_server import removed_when_right, running_server
 
 HANDLER, KEY, PIPE = "m/H", "m/H/0", "m/H/0/0"
 TERMS = {HANDLER: Terms((0,), 1)}
+HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 
 
 @pytest.fixture
@@ -114,6 +117,25 @@ def test_a_worker_tells_of_its_batches_now_and_then() -> None:
     news.close()
     assert set(told) == {WORK}
     assert len(told) < 100
+
+
+@pytest.mark.parametrize("ahead_us", [HOUR_US, -HOUR_US])
+async def test_it_waits_for_what_is_due_by_the_clock_of_its_host(
+    family: SupervisedServer, worker: RedisStorage, monkeypatch: pytest.MonkeyPatch, ahead_us: int
+) -> None:
+    def now_us() -> int:
+        return time.time_ns() // 1000 + ahead_us
+
+    host = SimpleNamespace(time_ns=lambda: now_us() * 1000, monotonic=time.monotonic)
+    monkeypatch.setattr(module, "time", host)
+    family.storage.turning.lease_s = 3600.0
+    await worker.append([(PIPE, [b"later"])], when=When(after_us=MINUTE_US))
+
+    before_us = now_us()
+    at_us = await asyncio.to_thread(family.promote)
+
+    assert at_us is not None
+    assert before_us <= at_us <= now_us() + MINUTE_US
 
 
 async def test_a_death_is_counted_when_the_server_is_there_again(tmp_path: Path) -> None:

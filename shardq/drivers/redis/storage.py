@@ -243,11 +243,12 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
     ) -> int | None:
         return await self._appending.append_when_room(parts, timeout_s, when, absent)
 
-    async def promote(self, names: Mapping[int, str] | None = None, events: Sequence[str] = ()) -> int | None:
-        """`names`: what a sleeper is called on the partitions, where it lies down in the same step until one of these
-        events.
-        """
-        return await self._looking.promote(names, events)
+    async def promote(self) -> int | None:
+        return await self._looking.promote()
+
+    async def promote_until(self, names: Mapping[int, str], events: Sequence[str]) -> int | None:
+        """See `Looking.promote_until`."""
+        return await self._looking.promote_until(names, events)
 
     async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         return await self._listing.scheduled(after, limit)

@@ -230,13 +230,16 @@ class SupervisedServer:
         plainly(self.storage.close())
 
     def _promoted(self) -> int | None:
-        """Move what is due, and lie down to hear of what is due earlier."""
+        """Move what is due, and lie down to hear of what is due earlier. Returns when the next is due by the clock of
+        this host, which may show another time than that of the server.
+        """
         self.bell()
         assert self._bell
         names = self._bells.listen(plainly(self.storage.server.layout()), self._bell)
         if not names:
             raise StorageUnavailable(f"no answer from {self.storage.server.address}")
-        return plainly(self.storage.promote(names, self._events))
+        due_in_us = plainly(self.storage.promote_until(names, self._events))
+        return None if due_in_us is None else time.time_ns() // 1000 + due_in_us
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on, and this family was heard of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.forwarding import Forwarding
@@ -14,6 +14,13 @@ from shardq.errors import StorageUnavailable
 from shardq.protocols import Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
+
+
+class Due(NamedTuple):
+    """When the next request of a partition is due (None: no request waits) and the time, by the clock of its server."""
+
+    due_us: int | None
+    now_us: int
 
 
 class Looking:
@@ -88,27 +95,37 @@ class Looking:
             await self._forwarding.bring_on(place)
         return found
 
-    async def promote(self, names: Mapping[int, str] | None = None, events: Sequence[str] = ()) -> int | None:
-        """See `Storage.promote`. `names`: of a sleeper that lies down in the same step, until one of these events."""
-        layout, names = await self._server.layout(), names or {}
-        told = {
-            place: {"sleeper": names[place], "events": events} if place in names else {} for place in layout.everywhere
-        }
-        if layout.partitions == 1:
-            return await self.promote_at(0, told[0])
-        replies = await self._server.run_each("promote", {place: (its, ()) for place, its in told.items()})
-        found = [
-            await self._promoted(place, reply, told[place])
-            for place, reply in zip(replies, answers(replies.values()), strict=True)
-        ]
-        return min((due_us for due_us in found if due_us is not None), default=None)
+    async def promote(self) -> int | None:
+        """See `Storage.promote`."""
+        found = await self._promoted_everywhere({}, ())
+        return min((its.due_us for its in found if its.due_us is not None), default=None)
 
-    async def promote_at(self, partition: int, arguments: dict[str, Any] | None = None) -> int | None:
+    async def promote_until(self, names: Mapping[int, str], events: Sequence[str]) -> int | None:
+        """As `promote`, with a sleeper that lies down in the same step, until one of these events. `names`: what it is
+        called on the partitions. Returns in how many microseconds the next request is due, by the clock of its server.
+        """
+        found = await self._promoted_everywhere(names, events)
+        return min((its.due_us - its.now_us for its in found if its.due_us is not None), default=None)
+
+    async def promote_at(self, partition: int, arguments: dict[str, Any] | None = None) -> Due:
         """The same on one partition."""
         arguments = arguments or {}
         return await self._promoted(partition, await self._server.run("promote", partition, arguments), arguments)
 
-    async def _promoted(self, partition: int, reply: bytes, arguments: dict[str, Any]) -> int | None:
+    async def _promoted_everywhere(self, names: Mapping[int, str], events: Sequence[str]) -> list[Due]:
+        layout = await self._server.layout()
+        told = {
+            place: {"sleeper": names[place], "events": events} if place in names else {} for place in layout.everywhere
+        }
+        if layout.partitions == 1:
+            return [await self.promote_at(0, told[0])]
+        replies = await self._server.run_each("promote", {place: (its, ()) for place, its in told.items()})
+        return [
+            await self._promoted(place, reply, told[place])
+            for place, reply in zip(replies, answers(replies.values()), strict=True)
+        ]
+
+    async def _promoted(self, partition: int, reply: bytes, arguments: dict[str, Any]) -> Due:
         while True:
             due_us, now_us, schedules, away = decoded(reply)
             if away:
@@ -118,7 +135,7 @@ class Looking:
                 most = Room(self._settings.capacity_bytes, await self._parts()).most()
                 await self._server.run("come", partition, {"times": times, "most": most})
             elif due_us is False or due_us > now_us:
-                return due_us or None
+                return Due(due_us or None, now_us)
             reply = await self._server.run("promote", partition, arguments)
 
     async def _told(self, place: int, served: Served, more: dict[str, Any], places: Places) -> dict[str, Any]:
