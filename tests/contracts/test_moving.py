@@ -12,7 +12,20 @@ from random import Random
 import pytest
 
 from shardq.errors import MoveRefused, StorageMoved
-from shardq.model import KEPT_PIPE, Chunk, Counts, Figures, Hand, Place, Scheduled, Standing, Terms, TubeState, When
+from shardq.model import (
+    INBOX,
+    KEPT_PIPE,
+    Chunk,
+    Counts,
+    Figures,
+    Hand,
+    Place,
+    Scheduled,
+    Standing,
+    Terms,
+    TubeState,
+    When,
+)
 from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Lock, Movable, Storage
@@ -406,6 +419,15 @@ async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, mov
     with pytest.raises(MoveRefused):
         await movable.store(MOVE, chunk(0, *numbered(3)))
     assert await storage.append([(PIPE, numbered(1))]) == 1
+
+
+async def test_M5_replies_that_are_dropped_count_as_taken(storage: Storage, movable: Movable) -> None:
+    await movable.arrive(MOVE, FROM)
+    await movable.store(MOVE, chunk(0, *numbered(3), pipe=f"{INBOX}/5/0"))
+    await movable.clear(MOVE)
+
+    counts = await storage.backlog()
+    assert (counts.accepted, counts.replies) == (counts.handled, counts.replies_taken)
 
 
 # M6

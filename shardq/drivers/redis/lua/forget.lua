@@ -11,7 +11,7 @@ end
 for place = 2, 16 do
     redis.call('UNLINK', KEYS[place])
 end
-state.handled = state.accepted
+state.handled, state.replies_taken = state.accepted, state.replies
 state.deferred, state.recurrent, state.dead, state.kept, state.used = 0, 0, 0, 0, 0
 state.lent, state.borrowed, state.pauses = nil, nil, nil
 state.buried, state.evicted = 0, 0 -- the storage that has the messages goes on counting
