@@ -48,8 +48,9 @@ class Room:
         and again the largest has to fit beside all of them.
         """
         messages = [message for _, its in parts for message in its]
-        nbytes = sum(map(len, messages)) + (max(map(len, messages), default=0) if again else 0)
         most = self.most()
+        beside = max(map(len, messages), default=0) if again and most is not None else 0
+        nbytes = sum(map(len, messages)) + beside
         if nbytes > (self.limits.message_bytes if most is None else most):
             raise MessageTooLarge(
                 f"{counted(len(messages), 'message')} of {nbytes} bytes for {parts[0][0]} can never fit a storage of "
