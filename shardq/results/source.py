@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextvars import copy_context
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,8 @@ class Source:
             self._coming = aiter(requests)
         else:
             self._plain = iter(requests)
+        self._context = copy_context()
+        """An asynchronous input keeps its context variables from one request to the next."""
         self.next: asyncio.Task[Any] | None = None
         """The request that comes next, where it is waited for."""
         self.over = False
@@ -34,27 +37,29 @@ class Source:
         `until`, monotonic; one at least.
         """
         found, self._found = self._found, []
-        if self._plain is not None:
-            while len(found) < most and not self.over:
-                count = min(_AT_ONCE, most - len(found))
-                requests = list(islice(self._plain, count))
-                self.over = len(requests) < count
-                found += requests
-                if time.monotonic() >= until:
-                    break
-            return found
         try:
-            await self._add_what_comes(found, most)
+            if self._plain is not None:
+                self._add_what_is_there(self._plain, found, most, until)
+            else:
+                await self._add_what_comes(found, most)
         except BaseException:
-            self._found = found  # for who asks again
+            self._found = found  # for the next call
             raise
         return found
+
+    def _add_what_is_there(self, plain: Iterator[Any], found: list[Any], most: int, until: float) -> None:
+        while len(found) < most and not self.over:
+            end = min(len(found) + _AT_ONCE, most)
+            found.extend(islice(plain, end - len(found)))  # keeps what comes before an exception
+            self.over = len(found) < end
+            if time.monotonic() >= until:
+                return
 
     async def _add_what_comes(self, found: list[Any], most: int) -> None:
         assert self._coming is not None
         while len(found) < most and not self.over:
             if self.next is None:
-                self.next = asyncio.create_task(self._await_next(self._coming))
+                self.next = asyncio.create_task(self._await_next(self._coming), context=self._context)
                 await asyncio.sleep(0)
             if not self.next.done():
                 return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -104,6 +105,20 @@ async def test_items_of_an_asynchronous_input_are_not_lost_where_the_wait_for_th
     assert found == [2 * number for number in range(20)]
 
 
+async def test_an_asynchronous_input_keeps_its_context_variables(queue: Queue, worker: Worker) -> None:
+    number = ContextVar[int]("number")
+
+    async def coming() -> AsyncIterator[Item]:
+        token = number.set(0)
+        for _ in range(3):
+            number.set(number.get() + 1)
+            yield Item(0, number.get())
+        number.reset(token)
+
+    async with working(worker), queue.map(Double, coming()) as results:
+        assert [result async for result in results] == [2, 4, 6]
+
+
 async def test_leaving_a_map_over_an_asynchronous_input_raises_what_ended_it(queue: Queue) -> None:
     fail = asyncio.Event()
 
@@ -122,6 +137,30 @@ async def test_leaving_a_map_over_an_asynchronous_input_raises_what_ended_it(que
 
     with pytest.raises(KeyError):
         await block()
+
+
+async def add_all(found: list[int], results: AsyncIterable[Any]) -> None:
+    async for result in results:
+        found.append(result)
+
+
+async def test_what_an_input_gave_before_it_raised_has_its_results(queue: Queue, worker: Worker) -> None:
+    def there() -> Iterator[Item]:
+        yield from (Item(0, number) for number in range(40))
+        raise ValueError("of the input")
+
+    async def coming() -> AsyncIterator[Item]:
+        for item in there():
+            yield item
+
+    async with working(worker):
+        for requests in (there(), coming()):
+            found = list[int]()
+            async with queue.map(Double, requests) as results:
+                with pytest.raises(ValueError, match="of the input"):
+                    await add_all(found, results)
+                await add_all(found, results)
+            assert found == [2 * number for number in range(40)]
 
 
 async def test_who_is_cancelled_while_its_input_closes_is_cancelled(queue: Queue) -> None:
