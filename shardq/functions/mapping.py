@@ -10,7 +10,7 @@ import msgspec
 from shardq.encoding.codec import MsgspecSerializer, array_header, decode_array
 from shardq.encoding.replies import Reply
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import RequestError
+from shardq.errors import DecodeError, RequestError
 from shardq.functions.apply import Answer, Apply, Task
 from shardq.functions.named import Function, named
 from shardq.functions.proofs import proof
@@ -104,12 +104,25 @@ class FunctionMapping(Mapping):
             if answer.failure is None:
                 continue
             if place > start:
-                yield numbers[start:place], self._values(answers[start:place]), None
+                yield from self._decoded(numbers[start:place], answers[start:place])
             failure = msgspec.structs.replace(answer.failure, attempts=attempts)
             yield numbers[place : place + 1], [None], error_of(Apply, failure)
             start = place + 1
         if start < len(answers):
-            yield numbers[start:], self._values(answers[start:]), None
+            yield from self._decoded(numbers[start:], answers[start:])
 
-    def _values(self, answers: Sequence[Answer]) -> Sequence[Any]:
-        return decode_array(self._function.result, array_header(len(answers)) + b"".join(a.value for a in answers))
+    def _decoded(
+        self, numbers: Sequence[int], answers: Sequence[Answer]
+    ) -> Iterator[tuple[Sequence[int], Sequence[Any], Exception | None]]:
+        """Their results. What does not decode, as where its worker has other code, is a failure of its own."""
+        messages = b"".join(answer.value for answer in answers)
+        try:
+            values = decode_array(self._function.result, array_header(len(answers)) + messages)
+        except DecodeError as undecodable:
+            if len(answers) == 1:
+                yield numbers, [None], undecodable
+                return
+            for number, answer in zip(numbers, answers, strict=True):
+                yield from self._decoded((number,), (answer,))
+        else:
+            yield numbers, values, None

@@ -21,6 +21,7 @@ from shardq import Supervisor, connect
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.errors import (
     ConfigurationError,
+    DecodeError,
     HandlerError,
     NotServed,
     RequestFailed,
@@ -156,6 +157,17 @@ async def test_a_result_that_would_not_arrive_is_a_failure(
 ) -> None:
     with pytest.raises(RequestFailed, match=said):
         await found(family, function, [item])
+
+
+async def test_outcomes_go_on_behind_a_result_that_does_not_decode(family: Supervisor) -> None:
+    """As one of a worker with another version of the function."""
+    results: Any = family.map(functions.plain, [1, "a", 3, 4, "b"], outcomes=True)
+    async with results:
+        results._mapping._function = results._mapping._function._replace(result=int)
+        outcomes = [outcome async for outcome in results]
+    assert [outcome.value for outcome in outcomes] == [1, None, 3, 4, None]
+    assert [type(outcome.error) for outcome in outcomes if outcome.error] == [DecodeError, DecodeError]
+    await nothing_is_left(family)
 
 
 async def test_a_small_storage() -> None:
