@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -75,17 +76,23 @@ def _named(name: str, given: bytes) -> Function:
 
 def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
     """The answer, or for a coroutine function what gives it."""
+    pid = os.getpid()
     try:
         function = _named(task.function, task.proof)
         [item] = decode_array(function.item, array_header(1) + task.item)
         value = function.call(item)
-        return _awaited(function, value) if isinstance(value, Awaitable) else _answer_of(function, value)
+        return _awaited(function, value, pid) if isinstance(value, Awaitable) else _answer_of(function, value)
     except (Exception, SystemExit) as error:
+        if os.getpid() != pid:
+            raise  # a process that the function forked has no answer to give, and ends
         return _failed(error)
 
 
-async def _awaited(function: Function, value: Awaitable[Any]) -> Answer:
+async def _awaited(function: Function, value: Awaitable[Any], pid: int) -> Answer:
+    """`pid`: of the process that is to await it, and not of one that another function forks meanwhile."""
     try:
+        if os.getpid() != pid:
+            await asyncio.get_running_loop().create_future()  # until this process ends, in the same turn of the loop
         return _answer_of(function, await value)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
@@ -93,6 +100,8 @@ async def _awaited(function: Function, value: Awaitable[Any]) -> Answer:
             raise
         return _failed(error)  # of something that the function waited for
     except (Exception, SystemExit) as error:
+        if os.getpid() != pid:
+            raise
         return _failed(error)
 
 

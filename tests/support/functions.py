@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,6 +133,20 @@ def deadly(case: Case) -> int:
         (case.folder / str(os.getpid())).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return case.number
+
+
+def forks(case: Case) -> int:
+    """Notes each call, and in two of them forks a process, which ends."""
+    if case.number in (1003, 1009):
+        pid = os.fork()
+        if not pid:
+            sys.exit()
+        os.waitpid(pid, 0)
+    return noted(case)
+
+
+async def forks_later(case: Case) -> int:
+    return forks(case)
 
 
 def numbers(number: int) -> Iterator[int]:

@@ -186,6 +186,17 @@ async def test_an_item_whose_worker_dies_is_tried_again(family: Supervisor, tmp_
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("function", [functions.forks, functions.forks_later])
+async def test_a_process_that_a_function_forks_and_ends_does_no_item(tmp_path: Path, function: Any) -> None:
+    async with Supervisor(workers=1) as family:
+        cases = [Case(number, tmp_path) for number in range(2000)]
+        outcomes = await found(family, function, cases, window=200, outcomes=True)
+        assert [outcome.value for outcome in outcomes] == list(range(2000))
+        assert {outcome.attempts for outcome in outcomes} == {1}
+        assert calls(tmp_path) == {"x"}
+        await nothing_is_left(family)
+
+
 async def test_an_item_that_kills_its_workers_fails(family: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "times").write_text("100")
     with pytest.raises(RequestFailed, match="killed by SIGKILL") as failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -326,7 +327,7 @@ async def cancels(number: int) -> int:
 
 async def test_a_coroutine_function_that_waits_for_what_was_cancelled_fails_alone() -> None:
     function = named(cancels)
-    answer = await apply._awaited(function, cancels(1))
+    answer = await apply._awaited(function, cancels(1), os.getpid())
     assert answer.failure
     assert "CancelledError" in answer.failure.type
 
