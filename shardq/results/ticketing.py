@@ -17,6 +17,7 @@ from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
 from shardq.model import handler_name, inbox_pipe
 from shardq.results.asking import Asking
+from shardq.results.behind import behind
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S
@@ -123,9 +124,12 @@ class Ticketing(Asking):
                     inbox = OpenInbox(self.storage, inbox.number)
         finally:
             if inbox.is_open:
-                with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
-                    await inbox.close()
-                    await self.storage.remove(inbox_pipe(inbox.number), NOTICE)  # it may have come in the last moment
+                await asyncio.shield(behind(self._leave(inbox)))
+
+    async def _leave(self, inbox: OpenInbox) -> None:
+        with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
+            await inbox.close()
+            await self.storage.remove(inbox_pipe(inbox.number), NOTICE)  # it may have come in the last moment
 
 
 async def _told(inbox: OpenInbox, timeout_s: float) -> None:

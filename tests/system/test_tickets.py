@@ -279,6 +279,30 @@ async def test_a_holder_whose_lease_ran_out_looks_again(monkeypatch: pytest.Monk
     assert await finished(waiting) == (3, 6)
 
 
+async def test_a_holder_that_is_cancelled_again_while_it_leaves_leaves_nothing(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As anyio cancels: at each turn of the event loop."""
+    inboxes = list[OpenInbox]()
+
+    class Noted(OpenInbox):
+        def __init__(self, storage: Storage, number: int) -> None:
+            super().__init__(storage, number)
+            inboxes.append(self)
+
+    monkeypatch.setattr(ticketing, "OpenInbox", Noted)
+    ticket = await queue.submit(Pair, Item(0, 3))
+    waiting = await suspended(queue.result(ticket))
+    await eventually(lambda: inboxes[0].is_open, "it listens")
+    while not waiting.done():
+        waiting.cancel()
+        await asyncio.sleep(0)
+    assert waiting.cancelled()
+
+    await eventually(lambda: not inboxes[0].is_open, "its inbox is closed")
+    assert not await queue.storage.claimed(inbox_key(inboxes[0].number))
+
+
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:
     ticket = await queue.submit(Pair, Item(0, 3))
     await cancelled(await suspended(queue.result(ticket)))
