@@ -46,6 +46,7 @@ def threads_noted() -> Iterator[None]:
     """Within, take note of the threads that handlers' code starts. A thread does not know which code started it, so
     `Thread.start` is replaced as long as a worker's loop runs.
     """
+    # mypy lets no method be replaced, hence the two `type: ignore`.
     global _loops, _former, _noting
     with _counting:
         _loops += 1

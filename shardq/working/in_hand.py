@@ -94,7 +94,7 @@ class InHand:
                 f"{self._name}.acknowledge() was called for a batch with callers that wait for results: they get them "
                 f"once handle() has returned, so do not acknowledge a part of it"
             )
-        return batch  # type: ignore[no-any-return]
+        return batch  # type: ignore[no-any-return]  # `handling` holds anything, and they are the same
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """See `Handler.progress`. A thread that the handler started does not know its batch: it speaks for this one."""

@@ -160,8 +160,8 @@ async def test_a_plain_handler_comes_to_its_end_and_its_acknowledgement_is_refus
     assert await queue.storage.backlog() == Counts(3, 3)
 
 
-async def test_a_worker_renews_for_as_long_as_a_batch_takes(backend: Backend, queue: Queue) -> None:
-    worker = leased(backend, queue)
+def renewals_of(worker: Worker) -> asyncio.Semaphore:
+    """It is released with each renewal from now on."""
     renew, renewals = worker.lock.renew, asyncio.Semaphore(0)
 
     async def counted(key: str) -> bool:
@@ -169,12 +169,19 @@ async def test_a_worker_renews_for_as_long_as_a_batch_takes(backend: Backend, qu
         renewals.release()
         return held
 
+    worker.lock.renew = counted  # type: ignore[method-assign]
+    return renewals
+
+
+async def test_a_worker_renews_for_as_long_as_a_batch_takes(backend: Backend, queue: Queue) -> None:
+    worker = leased(backend, queue)
+    renewals = renewals_of(worker)
+
     async def long(handler: Once, items: Sequence[Item]) -> None:
         for _ in range(5):
             await renewals.acquire()
         diary.add("renewed")
 
-    worker.lock.renew = counted  # type: ignore[method-assign]
     plans.append(long)
     await queue.register(Once, *one_each(2))
     await run(worker, 2)
@@ -192,14 +199,7 @@ class LongStopping(Once):
 
 async def test_a_worker_renews_for_as_long_as_its_handler_stops(backend: Backend, queue: Queue) -> None:
     worker = leased(backend, queue)
-    renew, renewals = worker.lock.renew, asyncio.Semaphore(0)
-
-    async def counted(key: str) -> bool:
-        held = await renew(key)
-        renewals.release()
-        return held
-
-    worker.lock.renew = counted  # type: ignore[method-assign]
+    renewals = renewals_of(worker)
     await queue.register(LongStopping, Item(0, 1))
     serving = asyncio.create_task(run(worker, 1))
     await diary.until("stop")

@@ -148,12 +148,17 @@ from {JOBS} import Gated, Record
 """
 
 
+def written(code: str, name: str, folder: Folder) -> tuple[str, dict[str, str]]:
+    """The name of a module with this code, and the environment in which a supervisor finds it."""
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(code)
+    return module, {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+
+
 def test_code_that_breaks_after_its_probe_leaves_the_workers_at_work(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
-    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+    module, environment = written(FICKLE, name, folder)
     program = start(module, "--url", url, "--workers", 1, environment=environment).serving()
     first = program.workers(1)
 
@@ -174,8 +179,7 @@ def test_code_that_breaks_after_its_probe_leaves_the_workers_at_work(
 async def test_code_that_breaks_after_its_probe_leaves_the_family_of_an_application_at_work(
     name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
+    module, _ = written(FICKLE, name, folder)
     monkeypatch.syspath_prepend(str(folder.path))
     async with Supervisor(module, workers=1) as supervisor:
         before = supervisor.stats()
@@ -196,9 +200,8 @@ async def test_code_that_breaks_after_its_probe_leaves_the_family_of_an_applicat
 def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
-    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"} | ONE_BY_ONE
+    module, environment = written(FICKLE, name, folder)
+    environment |= ONE_BY_ONE
     program = start(module, "--url", url, "--workers", 2, environment=environment).serving()
     with client(url) as queue:
         queue.register_sync(Gated, *folder.notes(range(2)))
@@ -218,9 +221,7 @@ def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
 def test_a_family_that_ends_while_its_new_code_does_not_import_leaves_nothing(
     home: Home, start: Start, folder: Folder
 ) -> None:
-    module = f"fickle_{home.name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
-    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+    module, environment = written(FICKLE, home.name, folder)
     program = start(module, "--url", home.url, "--workers", 1, environment=environment).serving()
     program.workers(1)
     program.signal(signal.SIGHUP)
@@ -237,9 +238,8 @@ def test_a_family_that_ends_while_its_new_code_does_not_import_leaves_nothing(
 def test_a_second_wish_kills_the_workers_of_a_family_whose_new_code_does_not_import(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
-    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"} | ONE_BY_ONE
+    module, environment = written(FICKLE, name, folder)
+    environment |= ONE_BY_ONE
     options = ("--url", url, "--workers", 2, "--shutdown-timeout", 3600)
     program = start(module, *options, environment=environment).serving()
     with client(url) as queue:
@@ -261,8 +261,7 @@ def test_the_family_of_an_application_ends_with_it_while_its_new_code_does_not_i
     name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by force, which would come after as many seconds as no test waits."""
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(FICKLE)
+    module, _ = written(FICKLE, name, folder)
     monkeypatch.syspath_prepend(str(folder.path))
     monkeypatch.setenv("QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT", "3600")
 
@@ -292,9 +291,8 @@ from {JOBS} import Record
 def test_a_signal_that_comes_during_an_import_that_fails_is_followed_after_the_next_one(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
-    module = f"slow_{name}"
-    (folder.path / f"{module}.py").write_text(SLOW)
-    program = start(module, "--url", url, "--workers", 1, environment={"PYTHONPATH": f"{folder.path}:{ROOT}"}).serving()
+    module, environment = written(SLOW, name, folder)
+    program = start(module, "--url", url, "--workers", 1, environment=environment).serving()
 
     program.signal(signal.SIGHUP)
     until((folder.path / "tried").exists, "the new code is being imported")

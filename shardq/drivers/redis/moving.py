@@ -215,7 +215,7 @@ class MovableServer:
             raise MoveRefused(
                 f"the storage on {self._server.address} has not what this move brought: it was dropped there, or the "
                 "storage was removed and made anew. The source still has all of it: the same command with --cancel "
-                "lets the source go on"
+                "lets the source go on. What was handled there before comes again then"
             )
         await self._follow()
 

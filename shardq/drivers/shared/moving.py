@@ -95,7 +95,7 @@ class MovableSegment:
             raise MoveRefused(
                 f"segment {self.storage.name!r} has not what this move brought: it was dropped there, or the segment "
                 "was removed and made anew. The source still has all of it: the same command with --cancel lets the "
-                "source go on"
+                "source go on. What was handled there before comes again then"
             )
 
     async def clear(self, move: int) -> None:
