@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import msgspec
 import pytest
 from textual.widgets import Input
 
@@ -69,6 +70,18 @@ def storage(name: str) -> SharedStorage:
     storage = SharedStorage.create(name, 8 * MIB)
     storage.detach()
     return storage
+
+
+def users_queued(url: str) -> list[int]:
+    """The users of the orders that wait in one tube, in its order."""
+
+    async def look() -> list[int]:
+        async with await connect(url) as queue:
+            [pipe] = await queue.storage.pipes()
+            messages = (await queue.storage.range(pipe, 9)).messages
+            return [msgspec.msgpack.decode(message, type=Order).user.id for message in messages]
+
+    return asyncio.run(look())
 
 
 async def fill(url: str, *pipes: tuple[str, int]) -> None:
@@ -148,7 +161,7 @@ async def test_what_is_frozen_stays_as_it_was(storage: SharedStorage, url: str) 
 async def test_dead_letters_are_read_and_put_back_once_their_number_is_confirmed(home: Home) -> None:
     if isinstance(home, SegmentHome):
         SharedStorage.create(home.name, 8 * MIB).detach()
-    orders = [Order(number, User(1), "how") for number in range(3)]
+    orders = [Order(1, User(number), "how") for number in range(3)]
     await asyncio.to_thread(let_fail, home.url, Fulfil, *orders, Order(9, User(1), "key"))
     async with shown(home.url) as screen:
         await screen.go("dead")
@@ -173,6 +186,7 @@ async def test_dead_letters_are_read_and_put_back_once_their_number_is_confirmed
         await screen.until(lambda: [row[1] for row in screen.rows("dead")] == ["1"])
         assert "3 queued" in screen.text("heading")
     assert len(await asyncio.to_thread(letters_at, home.url)) == 1
+    assert await asyncio.to_thread(users_queued, home.url) == [0, 1, 2]
 
 
 async def test_read_only_puts_nothing_back(storage: SharedStorage, url: str) -> None:

@@ -222,10 +222,11 @@ class Top(App[None]):
             for member in found:
                 self.push_screen(Reading([f"Worker {member.at.pid}"], partial(_ready, member_text(member))))
         if self._pane_name == "dead":
-            self.push_screen(Reading(self._ids(), lambda wanted: self._aside.do(partial(self._source.letter, wanted))))
+            latest_first = self._ids()[::-1]
+            self.push_screen(Reading(latest_first, lambda its: self._aside.do(partial(self._source.letter, its))))
 
     def action_requeue(self) -> None:
-        """Put the letters of a group back, once their number was confirmed."""
+        """Put the letters of a group back in their order, once their number was confirmed."""
         self._asking.requeue(self._ids())
 
     def action_drop(self) -> None:
@@ -234,7 +235,7 @@ class Top(App[None]):
 
     def action_edit(self) -> None:
         """Edit the latest letter of a group, and put it back."""
-        self._asking.edit(self._ids())
+        self._asking.edit(self._ids()[::-1])
 
     def action_pause(self) -> None:
         """Pause the chosen handler, or that of the chosen tube, or resume it."""
@@ -247,9 +248,9 @@ class Top(App[None]):
         (self._asking.resume if is_paused else self._asking.pause)(handler, queued)
 
     def _ids(self) -> tuple[str, ...]:
-        """Letters of the group that is chosen, the latest first."""
+        """Letters of the group that is chosen, the oldest first."""
         groups = self._shown.groups if self._shown else ()
-        return next((group.ids[::-1] for group in groups if group.key == self._pane.selected_key), ())
+        return next((group.ids for group in groups if group.key == self._pane.selected_key), ())
 
 
 async def _ready(text: str, name: str) -> str:
