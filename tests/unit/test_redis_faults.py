@@ -140,7 +140,7 @@ async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(
     token = await storage.claim(KEY)
     batch = await storage.take(KEY, token, Terms((0,), 1))
     its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])], 1)
-    call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
+    call = {"producer": "a connection that broke", "call": 1, "open": [1, 1]}
     arguments = {"key": KEY, "token": token} | leaving(batch, 1) | its.told | call
 
     assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1

@@ -215,7 +215,7 @@ async def test_on_a_server_that_is_full_since_a_call_that_is_made_again_was_stor
     started: Started, when: When | None
 ) -> None:
     server, storage = started()
-    call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
+    call = {"producer": "a connection that broke", "call": 1, "open": [1, 1]}
     appending = storage._appending
     taken = list[int]()
     run = storage.server.run
@@ -239,16 +239,16 @@ async def test_a_call_that_comes_after_its_caller_gave_it_up_is_not_done(started
     """Its bytes may have lain somewhere on the way, while it was made again over another connection."""
     _, storage = started()
 
-    def call(number: int, oldest: int) -> dict[str, object]:
+    def call(number: int) -> dict[str, object]:
         told: dict[str, object] = {"pipes": [PIPE], "most": None}
-        return told | {"producer": "p", "call": number, "oldest": oldest}
+        return told | {"producer": "p", "call": number, "open": [number, number]}
 
     body = b"\1\0\0\0\1\0\0\0\1\0"
     run = storage.server.run_on
-    assert await run(PIPE[:-2], "append", call(1, 1), body + b"a") == 1
-    assert await run(PIPE[:-2], "append", call(2, 2), body + b"b") == 1
+    assert await run(PIPE[:-2], "append", call(1), body + b"a") == 1
+    assert await run(PIPE[:-2], "append", call(9), body + b"b") == 1
     with pytest.raises(Exception, match="LATE"):
-        await run(PIPE[:-2], "append", call(1, 1), body + b"a")
+        await run(PIPE[:-2], "append", call(1), body + b"a")
     assert (await storage.range(PIPE, 9)).messages == [b"a", b"b"]
 
 
@@ -265,7 +265,7 @@ async def test_a_turn_that_comes_after_a_later_one_does_not_leave_the_thread(sta
     others = storage.turning._told(None, terms)
 
     async def turn(call: int, *, stay: bool) -> list[bytes]:
-        its = told | {"stay": stay, "producer": "p", "call": call, "oldest": call}
+        its = told | {"stay": stay, "producer": "p", "call": call, "open": [call, call]}
         replies: list[bytes] = await storage.server.run_on(hand.key, "turn", its, others)
         return replies
 

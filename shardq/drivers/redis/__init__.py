@@ -11,10 +11,10 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `connections.tries`: how often a call is tried that got no answer
 * `connections.scripts`: the scripts, and the commands that run them
 * `connections.copies`: `replicas=` and `fsync=`
+* `connections.calls`: the numbers of calls that are made again
 * `connections.links`: the connection of an event loop, made anew where it breaks
 * `connections.plain_links`: the connection of a thread without an event loop
 * `connections.per_loop`: what each event loop has of its own
-* `connections.calls`: the numbers of calls that are made again
 * `servers.layout`: keys by partition, partitions by thread
 * `servers.cluster`: which server has which slots
 * `servers.lost`: servers that could not be reached a moment ago

@@ -5,13 +5,14 @@ got no answer is made again: each script can tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import hiredis
 
 from shardq.drivers.redis.connections import copies
+from shardq.drivers.redis.connections.calls import Calls
 from shardq.drivers.redis.connections.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.connections.scripts import Command, Sendable, Words
 from shardq.drivers.redis.connections.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
@@ -32,6 +33,8 @@ class Link:
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
+        self.calls = Calls()
+        """Those that are made over it, as the server knows them."""
         self.upsets = 0
         """How often a call failed or a connection broke: what a server says may be older then than what it said."""
 
@@ -58,13 +61,27 @@ class Link:
             tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+    async def run_each(
+        self,
+        commands: Sequence[Sendable],
+        patience_s: float | None = PATIENCE_S,
+        answered: Callable[[int], object] = lambda _: None,
+    ) -> list[Any]:
         """The same of several, all of which are sent before the first answer is waited for. What a script says or
-        raises stands in its place.
+        raises stands in its place. `answered` is told the place of each that has its answer, while others wait.
         """
+
+        async def run_again(place: int) -> Any:
+            reply = await self._run_again(commands[place], patience_s)
+            answered(place)
+            return reply
+
         if self._copied:
-            return await asyncio.gather(*[self._run_again(command, patience_s) for command in commands])
+            return await asyncio.gather(*map(run_again, range(len(commands))))
         sent = self._sent_together(commands)
+        for place, future in enumerate(sent):
+            if future is not None:
+                future.add_done_callback(partial(_note_answer, partial(answered, place)))
         on_their_way = [future for future in sent if future is not None]
         if patience_s == 0 and on_their_way:
             _, late = await asyncio.wait(on_their_way, timeout=LOOK_S)
@@ -75,8 +92,7 @@ class Link:
         replies = [await self._first_answer(future) for future in sent]
         again = [place for place, reply in enumerate(replies) if _is_to_try_again(reply)]
         if again:  # at the same time: each of them may take as long as there is patience
-            tries = [self._run_again(commands[place], patience_s) for place in again]
-            for place, reply in zip(again, await asyncio.gather(*tries), strict=True):
+            for place, reply in zip(again, await asyncio.gather(*map(run_again, again)), strict=True):
                 replies[place] = reply
         return replies
 
@@ -195,6 +211,11 @@ class Link:
             return await self.run(command, None, patience_s)
         except (ShardqError, NoMemory) as error:
             return error
+
+
+def _note_answer(answered: Callable[[], object], sent: asyncio.Future[Any]) -> None:
+    if not sent.cancelled() and not _is_to_try_again(sent.result()):
+        answered()
 
 
 def _is_to_try_again(reply: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import hiredis
 
 from shardq.drivers.redis.connections import copies
+from shardq.drivers.redis.connections.calls import Calls
 from shardq.drivers.redis.connections.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.connections.scripts import Command, Sendable, Words
 from shardq.drivers.redis.connections.tries import LONGEST_PAUSE_S, PATIENCE_S, Tries
@@ -28,6 +29,8 @@ class PlainLink:
         self._address = address
         self._wire: PlainWire | None = None
         self._is_used = False
+        self.calls = Calls()
+        """See `Link`."""
 
     def run(self, command: Sendable, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.run`."""

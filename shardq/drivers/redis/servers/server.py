@@ -11,7 +11,6 @@ from typing import Any
 
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.connections.address import Address
-from shardq.drivers.redis.connections.calls import Calls
 from shardq.drivers.redis.connections.copies import wants_copies
 from shardq.drivers.redis.connections.links import Link
 from shardq.drivers.redis.connections.per_loop import PerLoop
@@ -44,7 +43,6 @@ class Here:
         self.copied = _link(address, copied=True)
         """For calls that wait for copies: until they have them, their connections do nothing else."""
         self.bells = Bells(address, prefix, self.link)
-        self.calls = Calls()
 
     @property
     def busy(self) -> bool:
@@ -66,7 +64,6 @@ class _Plainly(threading.local):
 
     link: PlainLink | None = None
     pid = 0
-    calls: Calls
 
 
 class Server:
@@ -133,17 +130,17 @@ class Server:
         layout = self.known or await self.layout()
         patience_s = self._patience_s(patience_s)
         if blocking.blocking:
-            link, calls = self._plain(), self._plainly.calls
+            link = self._plain()
             if not once:
                 return link.run(layout.command(script(name), partition, arguments, *blobs), patience_s)
-            with calls.one() as call:
-                return link.run(layout.command(script(name), partition, arguments | call, *blobs), patience_s)
+            with link.calls.one(partition) as call:
+                return link.run(layout.command(script(name), partition, arguments | call.told, *blobs), patience_s)
         here = await self.here()
         way = self._way(here, script(name))
         if not once:
             return await way.run(layout.command(script(name), partition, arguments, *blobs), orphan, patience_s)
-        with here.calls.one() as call:
-            command = layout.command(script(name), partition, arguments | call, *blobs)
+        with way.calls.one(partition) as call:
+            command = layout.command(script(name), partition, arguments | call.told, *blobs)
             return await way.run(command, orphan, patience_s)
 
     async def run_each(
@@ -160,14 +157,17 @@ class Server:
         layout = self.known or await self.layout()
         patience_s, its = self._patience_s(patience_s), script(name)
         link: Any = self._plain() if blocking.blocking else self._way(await self.here(), its)
-        calling = self._plainly.calls if blocking.blocking else (await self.here()).calls
         with ExitStack() as due:
+            made = [due.enter_context(link.calls.one(place)) for place in calls] if once else []
             commands = [
-                layout.command(its, place, told | (due.enter_context(calling.one()) if once else {}), *blobs)
-                for place, (told, blobs) in calls.items()
+                layout.command(its, place, told | (made[at].told if once else {}), *blobs)
+                for at, (place, (told, blobs)) in enumerate(calls.items())
             ]
-            found = link.run_each(commands, patience_s)
-            return dict(zip(calls, found if blocking.blocking else await found, strict=True))
+            if blocking.blocking:
+                found = link.run_each(commands, patience_s)
+            else:
+                found = await link.run_each(commands, patience_s, lambda at: made[at].end() if once else None)
+            return dict(zip(calls, found, strict=True))
 
     async def run_everywhere(self, name: str, arguments: dict[str, Any], *, once: bool = False) -> list[Any]:
         """What a script returns on each partition. Raises what the first raises that does."""
@@ -263,7 +263,7 @@ class Server:
         if its.link is None or its.pid != os.getpid():
             address = self.address
             its.link = PlainClusterLink(address) if isinstance(address, Cluster) else PlainLink(address)
-            its.calls, its.pid = Calls(), os.getpid()
+            its.pid = os.getpid()
         return its.link
 
     def _read(self, found: Any) -> Layout:
