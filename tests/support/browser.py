@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 #: Set where these tests must not be skipped.
 REQUIRED = "SHARDQ_TESTS_BROWSER"
+#: A name of this machine that only the browser knows. Over plain HTTP it trusts no such name as it does the loopback.
+NAMED = "page.example"
 _FLAGS = (
+    f"--host-resolver-rules=MAP {NAMED} 127.0.0.1",
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--disable-dev-shm-usage"),
 )

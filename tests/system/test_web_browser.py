@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,11 +18,11 @@ from shardq.cli.recurrent import id_of
 from shardq.deadletters import Buried
 from shardq.drivers import SharedStorage
 from shardq.model import Action
-from shardq.web.access import Token
+from shardq.web.access import LOOPBACK, Token
 from shardq.web.application import application
 from tests.support import hostile
 from tests.support import letters as storing
-from tests.support.browser import elsewhere, opened, until_text
+from tests.support.browser import NAMED, elsewhere, opened, until_text
 from tests.support.chance import EVERYTHING, sample_of_run
 from tests.support.drivers import MIB
 from tests.support.letters import Fulfil, Notify, Order, User
@@ -41,7 +42,8 @@ def url(name: str) -> str:
 
 @pytest.fixture
 def address(url: str, tmp_path: Path) -> Iterator[str]:
-    with served(application(site_of(url, tmp_path), Token(SECRET, COOKIE))) as address:
+    site = replace(site_of(url, tmp_path), hosts=LOOPBACK | {NAMED})
+    with served(application(site, Token(SECRET, COOKIE))) as address:
         yield f"{address}/"
 
 
@@ -140,6 +142,15 @@ def test_all_is_done_without_a_script(chromium: Browser, url: str, address: str)
         page.click("button.do")
         page.wait_for_selector("text=1 put back")
     assert len(letters_at(url)) == 5
+
+
+def test_the_page_acts_at_a_name_without_tls(chromium: Browser, url: str, address: str) -> None:
+    let_fail(url, Fulfil, ORDERS[0])
+    named = address.replace("127.0.0.1", NAMED)
+    with opened(chromium, named, expects=("origin was untrustworthy",)) as page:
+        page.goto(f"{named}ask?what=requeue&all=1")
+        page.click("button.do")
+        until_text(page, "1 put back")
 
 
 def test_a_handler_is_paused_and_resumed(page: Page, url: str, address: str) -> None:
