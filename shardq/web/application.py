@@ -154,9 +154,9 @@ async def _answer(desk: Desk, does: Endpoint, request: Request) -> Response:
 async def _told(desk: Desk, request: Request, status: HTTPStatus, error: ShardqError) -> Response:
     if _is_for_machines(request):
         return JSONResponse({"error": str(error)}, status)
-    return await desk.page(
-        request, "error.html", status=status, error=str(error), passes=status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    )
+    # An action that failed is not done again by itself: the user decides on that.
+    passes = status >= HTTPStatus.INTERNAL_SERVER_ERROR and request.method != "POST"
+    return await desk.page(request, "error.html", status=status, error=str(error), passes=passes)
 
 
 def _entered(desk: Desk, request: Request, token: Token) -> Response:

@@ -234,6 +234,11 @@ def test_who_names_no_storage_is_told() -> None:
         answer = httpx.get(address)
         assert answer.status_code == 503
         assert "tries again" in answer.text
+        refused = httpx.post(f"{address}/pause", data={"handler": "m/H", "span": ""}, headers=OWN)
+        assert refused.status_code == 503
+        assert "there is no segment" in refused.text
+        assert "tries again" not in refused.text  # nothing does the action later
+
 
 
 def test_a_header_takes_a_socket_that_only_a_proxy_reaches(url: str) -> None:
