@@ -137,7 +137,10 @@ def _allowed(desk: Desk, does: Endpoint, right: Right, token: Token | None) -> C
 
 def _answered(desk: Desk, does: Endpoint) -> Callable[[Request], Response]:
     async def endpoint(request: Request) -> Response:
-        return await _answer(desk, does, request)
+        try:
+            return await does(desk, request)
+        except ShardqError:  # its text may tell a stranger what is where
+            return PlainTextResponse("the storage cannot be looked at\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
     return endpoint  # type: ignore[return-value]  # as above
 

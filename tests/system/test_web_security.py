@@ -240,6 +240,12 @@ def test_who_names_no_storage_is_told() -> None:
         assert "tries again" not in refused.text  # nothing does the action later
 
 
+def test_probes_say_a_word_also_where_there_is_no_storage() -> None:
+    with asked(site_of("shm://nowhere"), enters=False) as stranger:
+        for path in PROBES:
+            answer = stranger.get(path)
+            assert (answer.status_code, answer.text) == (503, "the storage cannot be looked at\n")
+
 
 def test_a_header_takes_a_socket_that_only_a_proxy_reaches(url: str) -> None:
     with pytest.raises(ConfigurationError, match="unix:PATH"):
