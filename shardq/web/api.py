@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,6 +16,7 @@ from shardq.cli.views import View
 from shardq.drivers.shared.engine import engine_name
 from shardq.metrics.exposition import CONTENT_TYPE, text_of
 from shardq.web.desk import Desk
+from shardq.web.filtered import Filtered
 from shardq.web.letters import listed, match_of
 from shardq.web.looking import overview_of
 
@@ -45,10 +45,11 @@ async def tubes(desk: Desk, request: Request) -> Response:
 
 async def dead(desk: Desk, request: Request) -> Response:
     """As `dead list --json`: `?handler=`, `?match=` once or more, `?after=`; at most 50 at a time."""
-    query, view = request.query_params, View()
-    match = match_of(query.getlist("match"), sees_payloads=True)
-    found = await listed(desk.lookout, query.get("handler") or None, match, query.get("after") or None)
-    headers = {"Link": f'<dead?{urlencode({"after": found.after})}>; rel="next"'} if found.after else None
+    wanted, view = Filtered.of(request.query_params), View()
+    match = match_of(wanted.filters, sees_payloads=True)
+    found = await listed(desk.lookout, wanted.handler, match, wanted.after)
+    further = wanted.listing("dead", found).further
+    headers = {"Link": f'<{further}>; rel="next"'} if further else None
     return _json([as_values(buried, view) for buried in found.items], headers)
 
 

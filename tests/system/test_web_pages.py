@@ -13,6 +13,7 @@ from hashlib import sha256
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -30,6 +31,7 @@ from shardq.cli import main
 from shardq.drivers import SharedStorage
 from shardq.letters.exported import read_letters
 from shardq.model import MOST_PAUSES, Action
+from shardq.web import paging
 from shardq.web.access import NamedByProxy
 from shardq.web.application import VIEWS, application
 from tests.support import hostile
@@ -344,6 +346,21 @@ def test_what_is_hostile_is_inert(client: httpx.Client, url: str, path: str) -> 
         assert not re.search("<script>alert|<img|</textarea>{{", answer.text)
         assert [its for its in hostile.acting(answer.text) if len(its) == 1] == []  # HTML knows no lines
         assert len(answer.text) < 400_000
+
+
+def test_programs_are_led_through_the_letters_that_fit(
+    client: httpx.Client, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"handler": FULFIL, "match": ["user.name=Ann", "type=KeyError"]}
+    fitting = client.get("/api/v1/dead", params=wanted).json()
+    assert len(fitting) == 3
+    monkeypatch.setattr(paging, "PAGE", 1)
+    answer = client.get("/api/v1/dead", params=wanted)
+    got = answer.json()
+    while "next" in answer.links:
+        answer = client.get(urljoin(str(answer.url), answer.links["next"]["url"]))
+        got += answer.json()
+    assert got == fitting
 
 
 @on_each_home
