@@ -321,6 +321,24 @@ def test_a_request_is_edited_and_put_back(client: httpx.Client, url: str, orders
     assert "Zoe" in shown(client, "/thread", pipe=tube["pipe"])
 
 
+@pytest.mark.parametrize(
+    ("text", "has_a_form"), [("x" * 18_000, True), ("\N{CJK UNIFIED IDEOGRAPH-6F22}" * 8_000, False)]
+)
+def test_a_request_is_edited_where_a_form_takes_it(
+    client: httpx.Client, url: str, text: str, *, has_a_form: bool
+) -> None:
+    """A browser sends three characters for each byte, and two bytes for the end of a line."""
+    let_fail(url, Fulfil, Order(1, User(1, text), "how"))
+    [letter] = letters_at(url)
+    page = client.get("/letter", params={"id": letter.id}).text
+    area = re.search(r"<textarea [^>]*>(.*)</textarea>", page, re.DOTALL)
+
+    assert (area is not None) == has_a_form
+    if area:
+        form = {"id": letter.id, "request": unescape(area[1]).replace("\n", "\r\n"), "reason": "\N{BLACK STAR}" * 128}
+        assert "1 put back" in client.post("/edit", data=form, headers=OWN).text
+
+
 def test_secrets_are_hidden_everywhere(client: httpx.Client, url: str) -> None:
     let_fail(url, SignIn, Login("ann", "my-password", 4711, {"serial_number": "XK-1"}))
     [letter] = letters_at(url)

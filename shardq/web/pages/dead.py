@@ -12,11 +12,12 @@ from shardq.deadletters import DeadLetter
 from shardq.letters.frames import kind_of, last_frame
 from shardq.web.desk import Desk
 from shardq.web.filtered import Filtered
+from shardq.web.guarding import MOST_BYTES
 from shardq.web.letters import letter_of, listed, match_of, request_of
 from shardq.web.rendering import MOST_SHOWN, as_text
 
-#: Most characters of a request that can be edited here: a form has at most 64 KiB, and escapes take thrice the room.
-_MOST_EDITED = 16 * 1024
+#: Room that a form needs for all that is not the request: the id, and a reason of characters of four bytes.
+_OTHER_FIELDS = 4 * 1024
 
 
 async def dead(desk: Desk, request: Request) -> Response:
@@ -51,7 +52,7 @@ async def letter(desk: Desk, request: Request) -> Response:
         frame=last_frame(buried.letter.traceback),
         text=text[:MOST_SHOWN],
         is_cut=len(text) > MOST_SHOWN,
-        editable=sees and len(text) <= _MOST_EDITED,
+        editable=sees and _fits_a_form(text),
         whole=text,
         module=its.handler.partition("/")[0],
     )
@@ -63,6 +64,11 @@ async def message(desk: Desk, request: Request) -> Response:
     text = msgspec.json.encode(request_of(buried.letter))
     headers = {"Content-Disposition": f'attachment; filename="request-{buried.number}.json"'}
     return Response(text, media_type="application/json", headers=headers)
+
+
+def _fits_a_form(text: str) -> bool:
+    """Whether a form takes it, in which a byte has three characters, and a line ends with two bytes."""
+    return 3 * (len(text.encode()) + text.count("\n")) <= MOST_BYTES - _OTHER_FIELDS
 
 
 def _text_of(its: DeadLetter) -> str:
