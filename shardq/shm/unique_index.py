@@ -2,12 +2,17 @@
 
 An entry names where a message is or was. The message itself tells whether it is still there, and equal. So an entry
 that a death or an acknowledgement left behind does no harm, and entries are not taken out one by one. When half of a
-table is taken, another one is begun on the other side, as large as the living entries need. Each insertion then moves
-a few living entries over. Until all are moved, both tables are searched.
+table is taken, another one is begun on the other side, as large as the living entries need. It is given all of its
+memory first, a piece at each insertion. Each insertion then moves a few living entries over. Until all are moved, both
+tables are searched. Where there is no memory for another table, each insertion takes dead entries out of a few places
+instead, and the table may become seven eighths full.
 
 Everything about the tables is packed into one word, so that every change of it is one store:
 
-    side | log2(places of the current table) << 1 | log2(places of the former one) << 8 | moved of the former << 16
+    side | log2(places of the current table) << 1 | log2(places of the former one) << 8 | progress << 16
+
+The progress is how many places of the former table are moved. Without a former table it is twice the places of the
+current one that are swept, or twice the steps of the next one that have memory, + 1.
 """
 
 from __future__ import annotations
@@ -36,6 +41,10 @@ _MOST_ALIKE = 16
 _MOVED_PER_PART, _LEAST_MOVED = 10, 2
 #: Among how many insertions tables are not changed.
 _INSERTED_AT_ONCE = 64
+#: How many steps of the next table get memory with one insertion: about a third of a millisecond.
+_BACKED_AT_ONCE = 32
+#: Of how many places dead entries are taken out for each inserted one, and at once where the table is full.
+_SWEPT_PER_ENTRY, _SWEPT_WHEN_FULL = 8, 1024
 #: How many entries are looked at to learn what part of them is living.
 _SAMPLE = 128
 #: No search passes so many places of a table that is at most seven eighths full.
@@ -191,7 +200,7 @@ class UniqueIndex:
                 raise self._damaged()
         if same > _MOST_ALIKE and tube != UNLISTED:
             return self._insert_in(side, log, digest, UNLISTED << ADDRESS_BITS, 1, share)
-        if not (self._bytes[steps + place // EQUAL_STEP] or self._back(side, place, share)):
+        if not (self._bytes[steps + place // EQUAL_STEP] or self._back(side, place // EQUAL_STEP, 1, share)):
             return False
         words[at.EQUALITY_ENTRIES] += 1
         self._put(word, record, number)
@@ -211,10 +220,11 @@ class UniqueIndex:
             place = place + 1 & mask
 
     def _put(self, word: int, record: int, number: int) -> None:
-        # A death between the two leaves a number that the former record has not. Such an entry names nothing, until the
-        # message is put in once more.
+        if self._words[word + at.EQUAL_RECORD] != record:
+            # A death between the stores leaves an entry that names nothing, until the message is put in once more.
+            self._words[word + at.EQUAL_NUMBER] = 0
+            self._words[word + at.EQUAL_RECORD] = record
         self._words[word + at.EQUAL_NUMBER] = number
-        self._words[word + at.EQUAL_RECORD] = record
 
     def _is_or_was(self, word: int, record: int, number: int, *, checked: bool) -> bool:
         """Whether the entry there is this one already; with `checked`, also where it names nothing any more."""
@@ -236,13 +246,36 @@ class UniqueIndex:
             return self._move(4 << former if 4 * entries > 3 * places else self._moved_for(count, state), share)
         if 2 * (entries + count) < places:
             return True
-        log = self._new_log(state & 1, state >> 1 & 127, entries)
-        if log > self._most_log:
-            return 8 * entries < 7 * places
-        self._forget_side(1 - (state & 1), self._layout.equality_steps)
-        self._words[at.EQUALITY_STATE] = 1 - (state & 1) | log << 1 | (state >> 1 & 127) << 8
+        is_swept = state >> 16 and not state >> 16 & 1
+        if not is_swept and self._prepare_next(state, entries, share):
+            return True
+        is_full = 8 * (entries + count) > 7 * places
+        self._sweep(_SWEPT_WHEN_FULL if is_full else _SWEPT_PER_ENTRY * count)
+        return 8 * (self._words[at.EQUALITY_ENTRIES] + count) <= 7 * places
+
+    def _prepare_next(self, state: int, entries: int, share: int) -> bool:
+        """Give the next table some of its memory, and begin it once it has all. False: there is no room for it."""
+        former, side = state >> 1 & 127, 1 - (state & 1)
+        log, backed = self._new_log(state & 1, former, entries), state >> 17
+        left = (1 << log) // EQUAL_STEP - backed
+        if not backed:
+            self._forget_side(side, self._layout.equality_steps)
+        if left > 0 and not self._back_some(side, backed, left, log, share):
+            self._forget_side(side, self._layout.equality_steps)
+            self._words[at.EQUALITY_STATE] = state & 0xFFFF
+            return False
+        if left > _BACKED_AT_ONCE:
+            self._words[at.EQUALITY_STATE] = state & 0xFFFF | (backed + _BACKED_AT_ONCE) << 17 | 1 << 16
+            return True
+        self._words[at.EQUALITY_STATE] = side | log << 1 | former << 8
         self._words[at.EQUALITY_ENTRIES] = 0
         return True
+
+    def _back_some(self, side: int, backed: int, left: int, log: int, share: int) -> bool:
+        """Give some of the steps that are left memory. False: there is no room for all of them."""
+        if log > self._most_log or not self._extents.could_hold(left * EQUAL_STEP_BYTES, share=share):
+            return False
+        return self._back(side, backed, min(left, _BACKED_AT_ONCE), share)
 
     def _new_log(self, side: int, log: int, entries: int) -> int:
         """Size of the next table, by a sample of what part of the entries is living."""
@@ -303,14 +336,47 @@ class UniqueIndex:
         word = self._tables[side] + place * EQUAL_WORDS
         return self._words[word], self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
 
-    def _back(self, side: int, place: int, share: int) -> bool:
-        """Give the step around a place memory, and empty it: a process that died may have left it full."""
-        step = place // EQUAL_STEP
-        start = self._layout.equality_table(side) + step * EQUAL_STEP_BYTES
-        if not self._extents.secure(start, EQUAL_STEP_BYTES, share=share):
+    def _sweep(self, count: int) -> None:
+        """Take the dead entries of so many places out of the current table, which is the only one."""
+        state = self._words[at.EQUALITY_STATE]
+        side, log, place = state & 1, state >> 1 & 127, state >> 17
+        end = min(place + count, 1 << log)
+        while place < end:
+            digest, record, number = self._entry(side, place)
+            if digest and not self._lasts(record, number):
+                self._take_out(side, (1 << log) - 1, place)
+            else:
+                place += 1
+        self._words[at.EQUALITY_STATE] = state & 0xFFFF | (place << 17 if place < 1 << log else 0)
+
+    def _take_out(self, side: int, mask: int, hole: int) -> None:
+        """Empty a place. Entries behind it that a search would miss then come nearer; a death leaves one twice."""
+        words, table, place = self._words, self._tables[side], hole
+        for _ in range(_MOST_PASSED):
+            place = place + 1 & mask
+            digest, record, number = self._entry(side, place)
+            if not digest:
+                words[table + hole * EQUAL_WORDS] = 0
+                # Afterwards: the count may be too high, not too low.
+                words[at.EQUALITY_ENTRIES] -= 1
+                return
+            if place - digest & mask >= place - hole & mask:
+                word = table + hole * EQUAL_WORDS
+                words[word + at.EQUAL_NUMBER] = 0
+                words[word + at.EQUAL_RECORD] = record
+                words[word] = digest
+                words[word + at.EQUAL_NUMBER] = number
+                hole = place
+        raise self._damaged()
+
+    def _back(self, side: int, step: int, count: int, share: int) -> bool:
+        """Give so many steps memory, and empty them: a process that died may have left them full."""
+        start, nbytes = self._layout.equality_table(side) + step * EQUAL_STEP_BYTES, count * EQUAL_STEP_BYTES
+        if not self._extents.secure(start, nbytes, share=share):
             return False
-        self._bytes[start : start + EQUAL_STEP_BYTES] = bytes(EQUAL_STEP_BYTES)
-        self._bytes[self._maps[side] + step] = 1
+        self._bytes[start : start + nbytes] = bytes(nbytes)
+        first = self._maps[side] + step
+        self._bytes[first : first + count] = b"\1" * count
         return True
 
     def _forget_side(self, side: int, steps: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
@@ -156,6 +157,27 @@ def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, th
 
     assert (done if threads == 1 else sorted(done)) == [b"%0200d" % number for number in range(count)]
     assert count > 1000
+
+
+def test_what_is_cancelled_makes_room_for_as_much_again(new_store: NewStore) -> None:
+    store = new_store(MIB)
+    messages, waiting = map(b"%0200d".__mod__, count()), list[bytes]()
+
+    def fill_up() -> int:
+        before = len(waiting)
+        for message in messages:
+            if not store.deferring.defer([(PIPE, [message])], FAR_US):
+                break
+            waiting.append(message)
+        return len(waiting) - before
+
+    assert fill_up() > 1000
+    for part in (2, 10):
+        gone = waiting[::part]
+        del waiting[::part]
+        assert store.deferring.remove(PIPE, gone) == len(gone)
+        assert fill_up() >= len(gone)
+    assert store.appending.append_absent([(PIPE, waiting)]) == 0
 
 
 def test_recurrent_messages_leave_what_is_deferred_its_room(new_store: NewStore) -> None:

@@ -10,7 +10,7 @@ from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, UniqueIndex
-from shardq.shm.words import ALL, EQUAL_STEP, GENERAL
+from shardq.shm.words import ALL, EQUAL_STEP, GENERAL, WORD
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment
 
@@ -23,6 +23,7 @@ class Listing:
 
     def __init__(self, segment: Segment) -> None:
         self.words = segment.words
+        self.layout = segment.layout
         self.living: dict[Entry, int] = {}
         """Digest of each."""
         self.extents = Extents(segment)
@@ -189,9 +190,48 @@ def test_a_full_segment_refuses_and_keeps_what_there_is(new_segment: NewSegment)
     listing.check()
     assert n > EQUAL_STEP
 
-    for entry in list(listing.living):
+    for entry in list(listing.living)[::2]:
         del listing.living[entry]
-    assert sum(listing.insert(random.getrandbits(64) or 1, 192, number) for number in range(1000)) > 0
+    for number in range(n // 2):
+        assert listing.insert(random.getrandbits(64) or 1, 192, number), f"refused after {number} of {n // 2}"
+    listing.check()
+
+
+class Dying:
+    """The words of a segment, to a process that dies before one of its next stores."""
+
+    def __init__(self, words: memoryview[int], stores: int) -> None:
+        self._words = words
+        self._stores = stores
+
+    def __getitem__(self, word: int) -> int:
+        return self._words[word]
+
+    def __setitem__(self, word: int, value: int) -> None:
+        if not self._stores:
+            raise SystemExit
+        self._stores -= 1
+        self._words[word] = value
+
+
+def test_a_death_while_dead_entries_are_taken_out_loses_nothing_that_lives(
+    new_segment: NewSegment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing, random, n = Listing(new_segment(256 << 10, 16)), Random(5), 0
+    while listing.insert(random.getrandbits(64) or 1, 96, n):
+        n += 1
+    del listing.living[96, n]
+    for stores in range(120):
+        for entry in random.sample(sorted(listing.living), 8):
+            del listing.living[entry]
+        monkeypatch.setattr(listing.table, "_words", Dying(listing.words, stores))
+        with pytest.raises(SystemExit):
+            listing.table.insert([random.getrandbits(64) or 1 for _ in range(120)], 192, 1, share=GENERAL)
+        monkeypatch.undo()
+    listing.check()
+    table = listing.layout.equality_table(listing.words[at.EQUALITY_STATE] & 1) // WORD
+    taken = sum(map(bool, listing.words[table : table + listing.places * at.EQUAL_WORDS : at.EQUAL_WORDS]))
+    assert n // 2 < taken <= listing.words[at.EQUALITY_ENTRIES] <= listing.places * 7 // 8
 
 
 def test_stale_entries_do_not_refuse(new_segment: NewSegment) -> None:
@@ -219,8 +259,7 @@ def test_forgetting_gives_all_memory_back(segment: Segment) -> None:
 
 def test_a_step_that_another_process_left_full_is_emptied(listing: Listing) -> None:
     """Its memory was there and its byte was not: what stands in it says nothing."""
-    layout = listing.extents._layout
-    start = layout.equality_table(0)
+    start = listing.layout.equality_table(0)
     assert listing.extents.secure(start, at.EQUAL_STEP_BYTES, share=ALL)
     listing.extents._segment.bytes[start : start + at.EQUAL_STEP_BYTES] = b"\xff" * at.EQUAL_STEP_BYTES
 

@@ -38,7 +38,8 @@ class Equals(Look):
         for side, log in self._sides():
             taken = sum(1 for place in range(1 << log) if self._entry(side, place)[0])
             self.expect(8 * taken <= 7 * (1 << log), f"table {side}: {taken} of {1 << log} places are taken")
-        self.expect(state >> 16 <= (1 << (state >> 8 & 255)), f"{state >> 16} places moved of the former table")
+        most = 1 << (state >> 8 & 255) if state >> 8 & 255 else 2 << (state >> 1 & 127)
+        self.expect(state >> 16 <= most, f"the progress of the tables is {state >> 16}, and {most} at most")
 
     def _sides(self) -> list[tuple[int, int]]:
         """Side and log2 of the places of each table there is."""

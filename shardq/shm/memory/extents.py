@@ -275,13 +275,13 @@ class Extents:
                 yield (place - start) // WORD
             place = find(pattern, place + 1, last)
 
-    def could_hold(self, nbytes: int, given_back: int) -> bool:
-        """Whether there would be room for so many bytes, with all of the capacity and what is given back before."""
+    def could_hold(self, nbytes: int, given_back: int = 0, *, share: int = at.ALL) -> bool:
+        """Whether there would be room for so many bytes, with what is given back before."""
         needed = whole_pages(nbytes) - given_back
-        if self._has(needed):
+        if self._has(needed, share):
             return True
         self.trim()
-        return self._has(needed)
+        return self._has(needed, share)
 
     def backed_bytes(self, extent: int) -> int:
         """Memory of an extent, that given back behind the reader included."""
@@ -314,10 +314,10 @@ class Extents:
         self.reserve.make_place(used)
         return True
 
-    def _has(self, nbytes: int) -> bool:
-        """Whether the capacity has so much left, and /dev/shm or the reserve as well."""
+    def _has(self, nbytes: int, share: int) -> bool:
+        """Whether the capacity has so much left for the share, and /dev/shm or the reserve as well."""
         segment = self._segment
-        has = segment.used_bytes + nbytes <= self._capacity
+        has = segment.used_bytes + nbytes <= self.limit_bytes(share)
         return has and nbytes <= segment.free_bytes + self._words[at.RESERVED_BYTES]
 
     def _reserve_is_whole(self, share: int) -> bool:
