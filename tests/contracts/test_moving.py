@@ -281,6 +281,18 @@ async def test_M4_what_was_handed_over_is_dropped(storage: Storage, movable: Mov
         await storage.append([(PIPE, numbered(1))])
 
 
+async def test_M4_replies_that_are_dropped_count_as_taken(storage: Storage, movable: Movable) -> None:
+    await storage.append([(PIPE, numbered(2))])
+    await storage.append([(f"{INBOX}/5/0", numbered(3))])
+    await movable.leave(MOVE, TO)
+    await movable.hand_over(MOVE)
+    await movable.forget(MOVE)
+
+    counts = await storage.backlog()
+    assert (counts.accepted, counts.handled) == (2, 2)
+    assert (counts.replies, counts.replies_taken) == (3, 3)
+
+
 async def test_M4_what_was_handed_over_can_be_taken_back(storage: Storage, movable: Movable) -> None:
     await storage.append([(PIPE, numbered(3))])
     await movable.leave(MOVE, TO)
@@ -421,9 +433,12 @@ async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, mov
     assert await storage.append([(PIPE, numbered(1))]) == 1
 
 
-async def test_M5_replies_that_are_dropped_count_as_taken(storage: Storage, movable: Movable) -> None:
+async def test_M5_replies_that_came_count_as_such_and_as_taken_once_dropped(storage: Storage, movable: Movable) -> None:
     await movable.arrive(MOVE, FROM)
     await movable.store(MOVE, chunk(0, *numbered(3), pipe=f"{INBOX}/5/0"))
+    counts = await storage.backlog()
+    assert (counts.replies - counts.replies_taken, counts.accepted - counts.handled) == (3, 0)
+
     await movable.clear(MOVE)
 
     counts = await storage.backlog()

@@ -132,6 +132,8 @@ class Arriving:
             self._journal.commit(*stores, *known, self._journal.moved(at.ACCEPTED, len(messages)), arrived)
             self._claims.work_arrived(thread)
         self._journal.clear()
+        if stores:
+            self._claims.tallies.accepted_in(thread, len(messages))
         return bool(stores)
 
     def _known(self, thread: int, tube: int, state: TubeState) -> Iterator[tuple[int, int]]:

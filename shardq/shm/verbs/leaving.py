@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import Batch, Figures, Place, TubeLeft, TubeState, Waiting
+from shardq.model import Batch, Figures, Place, TubeLeft, TubeState, Waiting, is_inbox
 from shardq.pages import Page
 from shardq.shm import words as at
 from shardq.shm.deferred.due_heap import DueHeap
@@ -223,7 +223,11 @@ class Leaving:
 
     def _drop(self, thread: int, counters: Sequence[int]) -> None:
         self._journal.declare(thread)
+        dropped = 0
         for tube in self._directory.tubes_of(thread):
-            self._fifos.pop(tube, self._fifos.next_sequence(tube), counters=counters)
+            dropped += self._fifos.pop(tube, self._fifos.next_sequence(tube), counters=counters)
         self._claims.refresh(thread)
         self._journal.clear()
+        if is_inbox(self._directory.name(thread)):
+            # Only what is counted by handler tells replies from requests.
+            self._claims.tallies.cancelled(thread, dropped)
