@@ -6,8 +6,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from ipaddress import ip_address
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -54,7 +55,14 @@ def token_at(address: Address, secret: str) -> Token:
 
 def site_at(address: Address, site: Site) -> Site:
     """The same, which answers to the loopback and to the host that it listens at."""
-    return replace(site, hosts=site.hosts | LOOPBACK | ({address.host.lower()} if address.host else set()))
+    return replace(site, hosts=site.hosts | LOOPBACK | ({_as_browsers_write(address.host)} if address.host else set()))
+
+
+def _as_browsers_write(host: str) -> str:
+    with suppress(ValueError):
+        number = ip_address(host)
+        return f"[{number}]" if number.version == 6 else str(number)
+    return host.lower()
 
 
 class _Server(uvicorn.Server):

@@ -19,7 +19,7 @@ from shardq.system.addresses import Address
 from shardq.web.access import NamedByProxy, Right
 from shardq.web.application import ACTIONS, PROBES, QUESTIONS, VIEWS, application
 from shardq.web.guarding import MOST_BYTES
-from shardq.web.serving import serve
+from shardq.web.serving import serve, site_at
 from tests.support.drivers import MIB
 from tests.support.ids import text_of
 from tests.support.letters import Fulfil, Order, User, let_fail, letters_at
@@ -123,6 +123,13 @@ def test_no_foreign_host_is_answered(client: httpx.Client, host: str) -> None:
     for path in (*ALL, *PROBES, "/static/page.js"):
         method = "POST" if path in ACTIONS else "GET"
         assert client.request(method, path, headers=OWN | {"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("listens_at", ["[fd00::1]:8700", "[FD00:0::1]:8700", "Jobs.Example:8700", "10.0.0.1:8700"])
+def test_the_address_that_it_listens_at_is_answered(url: str, listens_at: str) -> None:
+    host = listens_at.lower().replace(":0::", "::")  # as browsers write it
+    with asked(site_at(Address.parsed(listens_at), site_of(url))) as client:
+        assert client.get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("ask", [{}, {"method": "POST"}, {"headers": {"Host": "evil.example"}}], ids=text_of)
