@@ -92,7 +92,8 @@ def _queued(look: Look) -> Iterator[Point]:
 
 def _oldest(look: Look) -> Iterator[Point]:
     for label, its in look.waiting.items():
-        yield Point((label,), its.lag_s or 0.0)
+        if its.lag_s is not None or not its.requests:
+            yield Point((label,), its.lag_s or 0.0)
 
 
 def _letters(look: Look) -> Iterator[Point]:
@@ -226,7 +227,7 @@ FAMILIES: tuple[Family, ...] = (
         "shardq_oldest_request_age_seconds",
         "gauge",
         _BY_HANDLER,
-        "How long ago the oldest request that waits, or is in hand, was accepted; 0: there is none.",
+        "How long ago the oldest request that waits, or is in hand, was accepted; 0: there is none, missing: not said.",
         _oldest,
     ),
     Family("shardq_dead_letters", "gauge", _BY_HANDLER, "Dead letters there are.", _letters),

@@ -15,10 +15,12 @@ from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SegmentMissing
 from shardq.handler import drive
 from shardq.metrics import Collector, exposed
+from shardq.metrics.exposition import text_of
 from shardq.metrics.families import FAMILIES
 from shardq.metrics.labels import MOST_LABELS, OTHER, labels_of
-from shardq.metrics.looks import Looks
+from shardq.metrics.looks import Look, Looks
 from shardq.model import Hand, dead_pipe
+from shardq.sampling import Queued
 from shardq.settings import StorageSettings
 from shardq.shm import words as at
 from shardq.shm.observing.observer import PAGE_THREADS
@@ -157,6 +159,14 @@ async def test_ten_thousand_handlers_have_few_labels(storage: SharedStorage) -> 
 def of_requests(text: str) -> str:
     """The same with less to parse."""
     return "".join(line for line in text.splitlines(keepends=True) if line.startswith("shardq_") and "requests" in line)
+
+
+def test_no_age_is_told_that_a_storage_does_not_say() -> None:
+    waiting = {"m/Idle": Queued(), "m/Large": Queued(tubes=1, requests=3), "m/Late": Queued(1, 3, lag_s=7.5)}
+
+    name, found = "shardq_oldest_request_age_seconds", parsed(text_of(Look(waiting=waiting)))
+    ages = {key[1]: age_s for key, age_s in found.items() if key[0] == name}
+    assert ages == {"m/Idle": 0.0, "m/Late": 7.5}
 
 
 def test_those_that_are_counted_keep_their_labels() -> None:
