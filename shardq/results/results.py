@@ -106,6 +106,16 @@ class SyncResults(_Block[Value]):
     ) -> None:
         if error is not None and issubclass(type(error), KeyboardInterrupt):
             error.add_note(self._mapping.how_to_resume)
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            self._close()
+        else:
+            # A generator that was left within this block is collected wherever that happens, as in the thread of a web
+            # server's event loop, and in the middle of its code. So another thread closes the block, once the loop has
+            # its turn.
+            loop.call_soon_threadsafe(loop.run_in_executor, None, self._close)
+
+    def _close(self) -> None:
         with self._runner:
             self._runner.run(self._mapping.close())
 

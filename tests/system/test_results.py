@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
@@ -772,9 +772,16 @@ async def test_a_map_without_a_loop(queue: Queue, worker: Worker) -> None:
         with queue.map_sync(Double, items(300), window=50) as results:
             return next(iter(results))
 
+    def streamed() -> Generator[int, None, None]:
+        with queue.map_sync(Double, items(300), window=50) as results:
+            yield from results
+
     async with working(worker):
         assert await asyncio.to_thread(mapped) == [2 * number for number in range(300)]
         assert await asyncio.to_thread(left) == 0
+        stream = streamed()
+        assert await asyncio.to_thread(next, stream) == 0
+        stream.close()  # where a loop runs, as garbage is collected there of what a web server gave up
         with pytest.raises(HandlerError, match="async with"), queue.map_sync(Double, []):
             pass
         await nothing_is_left(queue)
