@@ -20,7 +20,7 @@ from shardq.drivers.redis.verbs.outputs import sending
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.sleeping import Look, Places
 from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved, StorageRefused, StorageUnavailable
-from shardq.model import Counts, Hand, Terms, handler_name
+from shardq.model import Counts, Hand, Terms, When, handler_name
 from shardq.outputs import Output
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
@@ -204,6 +204,35 @@ async def test_09_a_worker_looks_again_at_a_partition_whose_server_did_not_answe
     assert hand
     assert hand.key == KEYS[0]
     assert await storage.unclaim(hand.key, hand.token)
+
+
+async def test_a_turn_that_was_given_up_turns_no_more(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its answer says at last that a recurrent request is due: its number would be later than that of the
+    worker's next turn.
+    """
+    monkeypatch.setattr("shardq.drivers.redis.verbs.releasing.LOOK_S", 0.05)
+    run, turns, back = storage.server.run, list[int](), asyncio.Event()
+
+    async def slow(name: str, partition: int, *words: Any, **options: Any) -> Any:
+        if name != "turn":
+            return await run(name, partition, *words, **options)
+        turns.append(partition)
+        if len(turns) == 1:
+            assert await storage.claim(KEYS[0])
+            await storage.append([EVERYWHERE[0]], when=When(1, "every 3600"))
+        reply = await run(name, partition, *words, **options)
+        await back.wait()
+        return reply
+
+    await storage.append([EVERYWHERE[0]])
+    monkeypatch.setattr(storage.server, "run", slow)
+    assert await storage.turn(None, frozenset(TERMS), TERMS, stay=False) is None
+    [given_up] = storage.turning.releasing._tasks
+    back.set()
+    await finished(given_up)
+
+    assert turns == [0]
+    assert (await storage.backlog()).accepted == 2
 
 
 @pytest.mark.parametrize(("script", "how"), [("incoming", "silent"), ("outgoing", "silent"), ("outgoing", "refuses")])

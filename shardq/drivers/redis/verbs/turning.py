@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -202,8 +203,12 @@ class Turning:
                 self._misses_some = True
                 continue
             its = bound if place == own else None
-            turn = self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False)
-            seen = await self.releasing.soon(turn, its)
+            over = asyncio.Event()
+            turn = self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False, over=over)
+            try:
+                seen = await self.releasing.soon(turn, its)
+            finally:
+                over.set()
             if seen is None:
                 await self._server.note_silence(place)
                 continue
@@ -237,13 +242,18 @@ class Turning:
         hold: bool = False,
         sending: Sending | None = None,
         tells: bool = True,
+        over: asyncio.Event | None = None,
     ) -> Look:
         """A turn on one partition. `lying`: a sleeper that lies down where there is nothing, and where it lay before.
-        `hold`: the thread of the hand is not left. `tells`: of what is handed out, and of its deadline.
+        `hold`: the thread of the hand is not left. `tells`: of what is handed out, and of its deadline. `over`: set
+        once the caller does not wait any more.
         """
         served, terms = asked
         others = self._told(served, terms)
         while True:
+            await self.note_presence(served)
+            if over and over.is_set():
+                return Look(hand)  # the server would take what is sent now for later than the caller's next turn
             arguments: dict[str, Any] = {
                 "stay": stay,
                 "lease_us": round(self.lease_s * 1e6),
@@ -261,7 +271,6 @@ class Turning:
             if hold:
                 arguments["hold"] = True
             orphan = self.releasing.of_orphan(partial(_new_claim, hand.token if hand else 0))
-            await self.note_presence(served)
             self.sent_at = time.monotonic()
             name, bodies = "turn", list[bytes]()
             if sending:
