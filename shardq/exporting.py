@@ -35,13 +35,16 @@ class Export:
         os.close(self._file)
 
     def add(self, lines: bytes) -> None:
-        """Write these lines. They are on the disk when this returns."""
+        """Write these lines. They are on the disk when this returns. Where it raises, none of them is in the file."""
+        begin = os.lseek(self._file, 0, os.SEEK_CUR)
         try:
             while lines:
                 lines = lines[os.write(self._file, lines) :]
             with suppress(OSError):  # of a file system that cannot
                 os.fsync(self._file)
         except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, begin)
             raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> ConfigurationError:
