@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,6 +10,9 @@ from datetime import UTC, datetime
 
 from shardq.errors import ConfigurationError, shown
 from shardq.model import takes_requests
+
+#: What a file system says that never puts anything on a disk. Others say by an error that the lines are lost.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EROFS)
 
 
 class Export:
@@ -40,12 +44,18 @@ class Export:
         try:
             while lines:
                 lines = lines[os.write(self._file, lines) :]
-            with suppress(OSError):  # of a file system that cannot
-                os.fsync(self._file)
+            self._put_on_disk()
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._file, begin)
             raise self._refused(error) from error
+
+    def _put_on_disk(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
 
     def _refused(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")

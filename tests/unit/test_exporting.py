@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,3 +34,19 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
             export.add(b"these stay\nwhere they are\n")
 
     assert path.read_bytes() == b"these went\n"
+
+
+@pytest.mark.parametrize(("code", "is_written"), [(errno.EINVAL, True), (errno.ENOSPC, False), (errno.EIO, False)])
+def test_what_is_not_on_the_disk_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, *, is_written: bool
+) -> None:
+    def refuses(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuses)
+    with Export(str(tmp_path / "requests.jsonl")) as export:
+        if is_written:
+            export.add(b"lines\n")
+            return
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            export.add(b"lines\n")
