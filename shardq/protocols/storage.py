@@ -179,12 +179,13 @@ class Storage(Pausable, Auditable, Protocol):
         is to be acknowledged left before, no output is stored. (P2, P3, P4, P13) [Memory: no other process can die.
         Redis: one script. An output for another partition than that of its batch is stored with what it leaves, and is
         on its way from there: the verb brings it on, and where that is cut off any other process does. It comes into
-        its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. While its
-        partition cannot be reached, or its server has no memory, it waits, and takes room in that of its batch. Where
-        its partition is full it comes all the same, so that full partitions never wait for one another, and goes on to
-        take room in that of its batch until there is room where it is: no more is accepted meanwhile. Outputs have as
-        much room as without what came so, and went. A server without memory has no room even where all that must be
-        `absent` is there.]
+        its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. One for
+        the partition of its batch goes the same way where a call has more than `limits.examined` for it that are each
+        looked at, and behind such ones. While its partition cannot be reached, or its server has no memory, it waits,
+        and takes room in that of its batch. Where its partition is full it comes all the same, so that full partitions
+        never wait for one another, and goes on to take room in that of its batch until there is room where it is: no
+        more is accepted meanwhile. Outputs have as much room as without what came so, and went. A server without memory
+        has no room even where all that must be `absent` is there.]
 
     Results
 

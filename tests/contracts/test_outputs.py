@@ -111,6 +111,19 @@ async def test_S35_outputs_come_in_their_order_behind_what_is_there(storage: Sto
     }
 
 
+async def test_S35_many_outputs_that_are_looked_at_come_once_and_in_their_order(storage: Storage, lock: Lock) -> None:
+    hand, many = await held(storage, lock), numbered(600)
+    later, unique = When(after_us=10**10), Output(OTHER, [*many, *many], absent=True)
+
+    outputs = [unique, Output(OTHER, [b"plain"]), Output(PIPE, many, later), Output(BESIDE, many, later)]
+    assert await storage.pop(hand, 2, outputs)
+    assert await storage.pop(hand, 3, [Output(OTHER, [b"last"])])
+
+    assert await everywhere(storage) == {PIPE: numbered(2, start=3), OTHER: [*many, b"plain", b"last"]}
+    assert (await storage.backlog()).deferred == 1200
+    assert await storage.append([(PIPE, many)], absent=True) == 0
+
+
 async def test_S35_an_output_into_the_own_tube_behind_the_last_message(storage: Storage, lock: Lock) -> None:
     hand = await held(storage, lock)
     await storage.pop(hand, 3)

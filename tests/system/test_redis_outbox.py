@@ -16,6 +16,7 @@ import pytest
 from shardq import Handler, Queue, Route, Tube
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import leaving
@@ -35,6 +36,7 @@ from tests.support.workers import Padded, diary, letters, new_worker, working
 
 HANDLER = "app.jobs/Resize"
 TERMS = {HANDLER: Terms((0,), 10)}
+TERMS_OF_ONE = {HANDLER: Terms((0,), 1)}
 STAGE_THREADS = 12
 #: Three threads, each in another partition.
 KEY, SECOND, THIRD = (
@@ -89,6 +91,60 @@ async def test_a_worker_that_looks_brings_on_what_a_dead_one_wrote(storage: Redi
 
     assert hand
     assert (hand.key, hand.batch.messages) == (SECOND, [b"a"])
+
+
+OWN_KEY = next(key for n in range(99) if Layout("", 8).partition_of(key := f"{HANDLER}/own {n}") == 0)
+OWN_PIPE = f"{OWN_KEY}/0"
+UNIQUE = [b"%d" % number for number in range(1200)]
+
+
+async def with_many_for_its_own_partition(storage: RedisStorage) -> None:
+    """More than a short script can look at: they are put away, and then the worker dies."""
+    await acknowledged_by_one_that_died(storage, Output(OWN_PIPE, UNIQUE, absent=True))
+    assert await contents(storage, OWN_KEY) == []
+    assert (await storage.backlog()).queued == len(UNIQUE)
+    assert await wrongs(storage.server) == []
+
+
+async def test_many_outputs_for_the_own_partition_come_whoever_looks(storage: RedisStorage) -> None:
+    await with_many_for_its_own_partition(storage)
+
+    hand = await storage.rest(None, None, TERMS, LIMIT_S)
+
+    assert hand
+    assert (hand.key, hand.batch.messages) == (OWN_KEY, UNIQUE[:10])
+
+
+async def test_a_busy_worker_brings_on_what_a_dead_one_put_away(storage: RedisStorage) -> None:
+    await with_many_for_its_own_partition(storage)
+    await storage.append([(f"{KEY}/0", [b"y", b"z"])])
+    token = await storage.claim(KEY)
+    hand = Hand(KEY, token, await storage.take(KEY, token, TERMS_OF_ONE[HANDLER]))
+    storage.turning.tallying._say_at = 0.0  # a second is over
+
+    assert await storage.turn(hand, frozenset(), TERMS_OF_ONE)
+
+    assert (await storage.range(OWN_PIPE, 9999)).messages == UNIQUE
+
+
+async def test_outputs_do_not_pass_those_that_are_put_away(storage: RedisStorage) -> None:
+    await with_many_for_its_own_partition(storage)
+
+    await acknowledged_by_one_that_died(storage, Output(OWN_PIPE, [b"behind"]))
+    assert await contents(storage, OWN_KEY) == []
+    await storage.promote()
+
+    assert (await storage.range(OWN_PIPE, 9999)).messages == [*UNIQUE, b"behind"]
+
+
+async def test_a_move_brings_on_what_is_put_away(storage: RedisStorage) -> None:
+    await with_many_for_its_own_partition(storage)
+    source = MovableServer(storage)
+    await source.leave(1, "redis://elsewhere")
+
+    assert await source.in_hand() == []
+    assert len((await storage.range(OWN_PIPE, 9999)).messages) == len(UNIQUE)
+    assert await source.stay(1)
 
 
 async def test_several_that_bring_on_the_same_do_so_once_and_in_order(storage: RedisStorage) -> None:

@@ -16,9 +16,11 @@ from shardq import Handler, Queue, Route, Worker
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import Wire
 from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import Hand, Terms, handler_name
+from shardq.model import Hand, Terms, When, handler_name
+from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_server import removed_when_right, running_server
@@ -26,6 +28,8 @@ from tests.support.tasks import cancelled
 from tests.unit.queue_handlers import Job
 
 HANDLER = "app.jobs/Resize"
+#: Makes a storage ready, and gives what is measured.
+Begin = Callable[[RedisStorage], Awaitable[Callable[[], Awaitable[object]]]]
 KEY, PIPE, GRAVE = f"{HANDLER}/7", f"{HANDLER}/7/0", f"{HANDLER}/dead/0"
 TERMS = {HANDLER: Terms((0,), 128)}
 #: Requests of a full batch.
@@ -238,6 +242,37 @@ async def cancellation(storage: RedisStorage) -> Callable[[], Awaitable[object]]
     return lambda: queue.cancel(Spread, *map(Job, range(10_000)))
 
 
+async def what_is_due(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    await Queue(storage).register(Spread, *map(Job, range(5000)), defer=10**-3)
+    return storage.promote
+
+
+async def large_call_beside_unique_ones(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    await storage.append([(PIPE, [b"unique"])], absent=True)
+    numbers = [b"%d" % each for each in range(10_000)]
+
+    async def both() -> None:
+        await storage.append([(PIPE, numbers)])
+        assert await storage.append([(PIPE, numbers[-1:])], absent=True) == 0
+
+    return both
+
+
+def outputs(when: When | None, *, absent: bool, partitions: int = 1) -> Begin:
+    """In one acknowledgement, for a storage of so many partitions."""
+
+    async def begin(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+        storage.server.known = Layout(storage.settings.prefix, partitions)
+        await in_one_tube(storage, 1000)
+        token = await storage.claim(KEY)
+        hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+        pipes = [f"{HANDLER}/{thread}/0" for thread in range(2 * partitions)]
+        messages = [b"%d" % each for each in range(5000)]
+        return lambda: storage.pop(hand, 1, [Output(pipe, messages, when, absent) for pipe in pipes])
+
+    return begin
+
+
 async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     """As large as one may be."""
     limits = storage.limits
@@ -248,13 +283,14 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
 @pytest.mark.parametrize(
     "begin",
     [
-        *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call),
-        *(new_messages, deferred, recurrent, cancellation),
+        *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call, large_call_beside_unique_ones),
+        *(new_messages, deferred, what_is_due, recurrent, cancellation),
+        pytest.param(outputs(When(after_us=10**10), absent=False), id="outputs-later"),
+        pytest.param(outputs(None, absent=True), id="outputs-absent"),
+        pytest.param(outputs(None, absent=True, partitions=2), id="outputs-absent-elsewhere"),
     ],
 )
-async def test_04_no_script_is_long(
-    storage: RedisStorage, begin: Callable[[RedisStorage], Awaitable[Callable[[], Awaitable[object]]]]
-) -> None:
+async def test_04_no_script_is_long(storage: RedisStorage, begin: Begin) -> None:
     commands = await commands_within(storage, await begin(storage))
     assert commands
     assert max(commands) <= MOST_COMMANDS

@@ -64,7 +64,7 @@ class MovableServer:
         return bool(stays)
 
     async def in_hand(self) -> list[str]:
-        """Also threads to which messages are on their way from another partition, and cannot come yet."""
+        """Also threads to which messages are on their way, and cannot come yet."""
         claimed = await self._server.run_everywhere("hands", {})
         found = [key.decode() for keys in claimed for key in keys]
         return found or await self._on_the_way()
@@ -269,8 +269,8 @@ class MovableServer:
         return all(answers((await self._server.run_each("follow", dict.fromkeys(others, (its, ())))).values()))
 
     async def _on_the_way(self) -> list[str]:
-        """Bring on what is on its way between partitions. Returns some of the threads that it cannot come to."""
-        left = range(await self._parts()) if await self._parts() > 1 else ()
+        """Bring on what is on its way. Returns some of the threads that it cannot come to."""
+        left = range(await self._parts())
         for source in left:
             await self._forwarding.bring_on(source)
         entries = [(await self._server.run("outgoing", source, {}))[3:4] for source in left]

@@ -1,9 +1,9 @@
 -- What is on its way to the next target, the oldest first.
 -- keys: STATE OUTBOX OUTWARD
 -- needs: base
--- args: after (a target; nil: from the first)
--- Returns the targets to which room is lent; the target, then of each entry its number and the entry, some at most.
--- Without a target there is none.
+-- args: after (a target; nil: from the first), own (this partition)
+-- Returns the targets to which room is lent; the target, then of each entry its number and the entry, some at most, but none
+-- where the target is this partition: see `unfold.lua`. Without a target there is none.
 local found, nbytes, borrowers = {}, 0, {}
 for target in pairs(state.lent or {}) do
     borrowers[#borrowers + 1] = target
@@ -15,10 +15,11 @@ for _, place in ipairs(redis.call('ZRANGEBYLEX', OUTWARD, from, '+', 'LIMIT', 0,
     if nbytes > 1000000 or found[1] and found[1] ~= target then
         break
     end
-    local entry = redis.call('HGET', OUTBOX, target .. ':' .. number)
-    if not found[1] then
-        found[1] = target
+    found[1] = target
+    if args.own and target == int(args.own) then
+        break
     end
+    local entry = redis.call('HGET', OUTBOX, target .. ':' .. number)
     found[#found + 1], found[#found + 2] = number, entry
     nbytes = nbytes + #entry
 end

@@ -5,7 +5,7 @@
 -- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_for_work`), hold (another
 --   thread of this partition is not claimed), tallies (what the worker did since it last said so: see
---   shared/tallies.lua), outputs, producer, call
+--   shared/tallies.lua), here (this partition, with tallies), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
 -- lies: it looks again after `for_us` and after `looks_in_us` microseconds at the latest. With `refusal` nothing changed:
@@ -30,6 +30,17 @@ local function note_turn(its)
     its.caller, its.call = args.producer, args.call
 end
 
+-- Add to what is said whether something is put away here: about once a second, in case the one that put it away died.
+local function with_news(told, schedules)
+    local away = args.here and first_with(OUTWARD, outward_prefix(args.here)) and true
+    if schedules or away then
+        local said = cmsgpack.unpack(told[1])
+        said.schedules, said.away = schedules, away
+        told[1] = cmsgpack.pack(said)
+    end
+    return told
+end
+
 local function reply(key, its, batch)
     local told, schedules = key and reply_with(key, its, batch) or {cmsgpack.pack({sleeps = false})}, schedule_is_due()
     if not batch and args.sleeper and not schedules then
@@ -44,10 +55,8 @@ local function reply(key, its, batch)
             said.key, said.token = key, its.token
         end
         told = {cmsgpack.pack(said)}
-    elseif schedules then
-        local said = cmsgpack.unpack(told[1])
-        said.schedules = true
-        told[1] = cmsgpack.pack(said)
+    else
+        told = with_news(told, schedules)
     end
     commit()
     return told
@@ -58,7 +67,7 @@ local function claim(key)
     begin_claim(key, its, lease_us)
     note_call({key, its.token})
     local batch = hand_out(key, its, others.terms[handler_of(key)])
-    local told = reply_with(key, its, batch)
+    local told = with_news(reply_with(key, its, batch))
     commit()
     return told
 end

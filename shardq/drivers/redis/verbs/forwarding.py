@@ -1,4 +1,5 @@
-"""Outputs on their way from the partition of their batch to that of their tube, and letters that are requeued.
+"""Outputs on their way from the partition of their batch to that of their tube, and letters that are requeued. That may
+be the same partition: what a batch sends on may be more than a short script can look at.
 
 It is written into the outbox of its source in the script that acknowledges what it comes of. Any process may bring it
 on, and several may at once: the target takes each entry once and in their order, by a cursor for each source. The
@@ -63,11 +64,15 @@ class Forwarding:
         after: int | None = None
         try:
             while True:
-                borrowers, *reply = await self._server.run("outgoing", source, {"after": after}, patience_s=0.0)
+                told = {"after": after, "own": source}
+                borrowers, *reply = await self._server.run("outgoing", source, told, patience_s=0.0)
                 if not reply:
                     break
                 target, numbers, entries = int(reply[0]), [int(number) for number in reply[1::2]], reply[2::2]
-                if not await self._delivered(source, target, numbers, entries):
+                if target == source:
+                    await self._unfold(source)
+                    after = target
+                elif not await self._delivered(source, target, numbers, entries):
                     after = target
             if borrowers and (asks or time.monotonic() - self._asked.get(source, float("-inf")) > _PAUSE_S):
                 self._asked[source] = time.monotonic()
@@ -76,15 +81,23 @@ class Forwarding:
         except StorageUnavailable:
             return  # the source: what is there is brought on later
 
+    async def _unfold(self, partition: int) -> None:
+        """Have what the partition put away for itself come into its tubes."""
+        while await self._server.run("unfold", partition, {"partition": partition}, patience_s=0.0):
+            continue
+
     async def _delivered(self, source: int, target: int, numbers: list[int], entries: list[bytes]) -> bool:
         """Whether the target has all of them now."""
         if not await self._server.reaches(target):
             return False
-        told = {"source": source, "numbers": numbers, "most": self._most}
+        left, last, again, is_full = list(zip(numbers, entries, strict=True)), 0, 1, 0
         try:
-            again = 1
             while again:
-                last, again, is_full = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
+                left = [(number, entry) for number, entry in left if number > last]
+                told = {"source": source, "numbers": [number for number, _ in left], "most": self._most}
+                bodies = [entry for _, entry in left]
+                last, again, full = await self._server.run("incoming", target, told, *bodies, patience_s=0.0)
+                is_full = is_full or full
             if self._server.wants_copies:
                 if blocking.blocking:
                     return False  # a supervisor has no time to wait: a worker that looks sees it

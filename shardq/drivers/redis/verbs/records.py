@@ -30,6 +30,11 @@ def bodies_of(messages: Sequence[bytes]) -> list[bytes]:
     return [*bodies, _body(messages[start:], sizes[start:], nbytes)]
 
 
+def count_of(body: bytes) -> int:
+    """How many messages a body has."""
+    return int.from_bytes(body[:4], "little") & ~_WIDE
+
+
 def messages_of(body: bytes) -> list[bytes]:
     """The messages of a body."""
     return batch_of([bytes(8) + body]).messages

@@ -264,7 +264,7 @@ class Turning:
             saying = None
             if self.tallying.is_due(idle=not acknowledged):
                 saying = self.tallying.say(*((hand.key, hand.batch) if hand else ()))
-                arguments |= saying.told
+                arguments |= saying.told | {"here": partition}
             if hand:
                 arguments["hand"] = hand_told(hand)
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))

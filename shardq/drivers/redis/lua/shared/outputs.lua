@@ -1,7 +1,8 @@
 -- What handlers send on: stored in the step in which the batch leaves that it comes of, or not at all.
 -- keys: STATE SLEEPS
--- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be), away: those
--- for other partitions: target, pipes, absent and due_us; results (nil: none): number, terms (see results.lua)
+-- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be), here (this
+--   partition), away: those that are put away, for other partitions or for this one, in several entries where a short
+--   script could not look at all: target, pipes, absent and due_us; results (nil: none): number, terms (see results.lua)
 
 -- Whether outputs come with what a hand acknowledges, which is still there. The first command of a script that changes
 -- anything: where they come, the server refuses it if it has no memory left, as in takes_room.lua; else it refuses none.
@@ -35,6 +36,13 @@ end
 -- has to be called again, as `append.lua`.
 local function refusal_of_outputs(before)
     local outputs = args.outputs
+    -- Behind what was put away here nothing comes at once: it would pass that.
+    if outputs.pipes[1] and first_with(OUTWARD, outward_prefix(outputs.here)) then
+        local own = {target = outputs.here, pipes = outputs.pipes, absent = outputs.absent, due_us = outputs.due_us}
+        outputs.away = outputs.away or {}
+        table.insert(outputs.away, 1, own)
+        outputs.pipes = {}
+    end
     local bodies, number, nbytes = wanted_bodies(outputs, before)
     if not bodies then
         return -2

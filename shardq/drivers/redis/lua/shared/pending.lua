@@ -128,6 +128,9 @@ local function promote()
             return
         end
         for _, number in ipairs(found) do
+            if left_to_move <= 0 then
+                return
+            end
             local entry = entry_of(number)
             forget_entry(ONCE, DUE, number, entry)
             local moved = size_of(entry.body)
