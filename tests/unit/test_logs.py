@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
@@ -50,6 +51,29 @@ def test_every_exception_is_logged(how: str, as_json: bool) -> None:
         line = json.loads(text)
         assert (line["event"], line["key"]) == ("it failed", "value")
         assert line["exception"]
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no word")
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "JSON"])
+def test_a_field_that_cannot_be_written_costs_no_line(as_json: bool) -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    odd = {"share": math.nan, "pairs": {(1, 2): 3}, "endless": endless, "mute": Mute(), "digits": 10**5000}
+    out = io.StringIO()
+    with logging_to(out, as_json=as_json):
+        logging.getLogger("user").warning("odd", extra=odd | {"plain": [1, "two"]})
+
+    text = out.getvalue()
+    assert "Logging error" not in text
+    assert "odd" in text
+    if as_json:
+        line = json.loads(text, parse_constant=pytest.fail)
+        assert (line["event"], line["share"], line["pairs"]) == ("odd", "nan", "{(1, 2): 3}")
+        assert line["plain"] == [1, "two"]
 
 
 def test_control_characters_are_escaped() -> None:

@@ -18,7 +18,7 @@ from shardq.supervisor.output.heard import keep_heard
 from shardq.supervisor.output.limit import OTHERS_S, within
 from shardq.supervisor.output.telling import ERASE_LINE
 from shardq.text.portrait import text
-from shardq.text.printable import printable
+from shardq.text.printable import printable, shown
 
 #: Attributes of every log record; all others are the fields of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -99,7 +99,7 @@ class _PlainLines(_Lines):
     """One line for an event, or as many as its text has: fields add no line, and no part has escape codes."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        fields = "".join(f" {name}={printable(str(value))}" for name, value in _fields(record).items())
+        fields = "".join(f" {name}={_text_of(value)}" for name, value in _fields(record).items())
         return printable(super().formatMessage(record), keep="\n\t") + fields
 
 
@@ -114,7 +114,30 @@ class _JsonLines(_Lines):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        try:
+            return _in_json(line)
+        except Exception:  # all that foreign values raise, and those that JSON does not have
+            return _in_json({name: _for_json(value) for name, value in line.items()})
+
+
+def _in_json(value: Any) -> str:
+    return json.dumps(value, default=str, allow_nan=False)
+
+
+def _for_json(value: Any) -> Any:
+    """The value, or what stands in its place where JSON cannot have it."""
+    try:
+        _in_json(value)
+    except Exception:  # as above
+        return shown(value)
+    return value
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return printable(str(value))
+    except Exception:  # all that foreign values raise
+        return shown(value)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
