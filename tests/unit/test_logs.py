@@ -94,6 +94,16 @@ def test_control_characters_are_escaped() -> None:
     assert others[1] == "Traceback (most recent call last):"
 
 
+def test_a_field_takes_the_place_of_no_part_of_the_line() -> None:
+    out = io.StringIO()
+    with logging_to(out, as_json=True):
+        logging.getLogger("user").warning("Ann came", extra={"event": "signup", "level": "gold", "exception": "none"})
+
+    line = json.loads(out.getvalue())
+    assert (line["event"], line["level"], line["exception"]) == ("Ann came", "warning", "none")
+    assert (line["event_"], line["level_"]) == ("signup", "gold")
+
+
 def test_json_has_them_as_json_has_them() -> None:
     out = io.StringIO()
     with logging_to(out, as_json=True):

@@ -110,10 +110,10 @@ class _JsonLines(_Lines):
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
-            **_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        line |= {f"{name}_" if name in line else name: value for name, value in _fields(record).items()}
         try:
             return _in_json(line)
         except Exception:  # all that foreign values raise, and those that JSON does not have
