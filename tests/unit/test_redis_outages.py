@@ -269,10 +269,19 @@ async def test_a_turn_that_comes_after_a_later_one_does_not_leave_the_thread(sta
         replies: list[bytes] = await storage.server.run_on(hand.key, "turn", its, others)
         return replies
 
+    async def take(call: int) -> list[bytes]:
+        its = {"key": hand.key, "token": hand.token, "terms": terms_told(terms[HANDLER])}
+        replies: list[bytes] = await storage.server.run_on(hand.key, "take", its | {"producer": "p", "call": call})
+        return replies
+
     assert len(await turn(2, stay=True)) == 2
     with pytest.raises(Exception, match="LATE"):
         await turn(1, stay=False)
     assert len(await turn(2, stay=True)) == 2, "the same one that is made again is answered"
+    assert len(await take(4)) == 2
+    with pytest.raises(Exception, match="LATE"):
+        await turn(3, stay=False)
+    assert len(await take(4)) == 2
 
     found = Hand(hand.key, hand.token, await storage.take(hand.key, hand.token, terms[HANDLER]))
     assert found.batch.messages == [b"b"]

@@ -149,7 +149,8 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         """See `Storage.take`. A batch that takes longer than `terms.timeout_s` is not ended. Raises `FencedError`."""
-        reply = await self.server.run_on(key, "take", {"key": key, "token": token, "terms": terms_told(terms)})
+        told = {"key": key, "token": token, "terms": terms_told(terms)}
+        reply = await self.server.run_on(key, "take", told, once=True)
         batch = batch_said(decoded(reply[0]), reply[1:])
         self.turning.begin_batch(batch, terms)
         self.turning.tallying.begin(key, batch)

@@ -21,15 +21,6 @@ local function claimed_before()
     return its and before[1][1], its
 end
 
--- Note who turns, and refuse a turn that comes behind a later one. Its caller gave it up, and works on what that one
--- handed out: this one would leave the thread meanwhile.
-local function note_turn(its)
-    if args.producer and its.caller == args.producer and args.call < its.call then
-        error('LATE: a later turn came before this one')
-    end
-    its.caller, its.call = args.producer, args.call
-end
-
 -- Add to what is said whether something is put away here: about once a second, in case the one that put it away died.
 local function with_news(told, schedules)
     local away = args.here and first_with(OUTWARD, outward_prefix(args.here)) and true

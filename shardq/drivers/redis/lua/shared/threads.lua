@@ -3,7 +3,7 @@
 --
 -- A record: id, token (0: free), owner (of the claim), excused (whether its end is planned), lease_end, pause_end, turn
 -- (its place in READY, while it is there), batches (how many were taken), queued (messages), bell (the sleeper that is
--- bound to it), caller and call (of its last turn: see turn.lua), tubes by name: the priority, with an `f` before it for
+-- bound to it), caller and call (of its last turn: see `note_turn`), tubes by name: the priority, with an `f` before it for
 -- what is in front of the tube.
 -- keys: THREADS READY TIMERS OWNERS LIVE TALLIES CAME
 local loaded = {}
@@ -152,6 +152,15 @@ end
 local function held(key, token)
     local its = thread(key)
     return its.token == token and token > 0 and its or nil
+end
+
+-- Note who turns or takes, and refuse a turn that comes behind a later one. Its caller gave it up, and works on what that
+-- one handed out: this one would leave the thread meanwhile.
+local function note_turn(its)
+    if args.producer and its.caller == args.producer and args.call < its.call then
+        error('LATE: a later turn came before this one')
+    end
+    its.caller, its.call = args.producer, args.call
 end
 
 -- End the pauses of handlers that are over.
