@@ -9,13 +9,13 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from shardq.behind import behind
 from shardq.encoding.replies import Reply, decode_reply
 from shardq.errors import FencedError, NotServed, ShardqError
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.handling.prepared import Prepared
 from shardq.results.asking import Asking
-from shardq.results.behind import behind
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from typing import Any, NamedTuple, TypedDict
 
+from shardq.behind import behind
 from shardq.encoding.replies import Reply, decode_reply
 from shardq.errors import ConfigurationError, ResultTimeout, ShardqError, shown
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.model import Part
 from shardq.results.asking import Asking
-from shardq.results.behind import behind
 from shardq.results.early import Early
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from shardq.behind import behind
 from shardq.encoding.codec import decode_array
 from shardq.encoding.envelope import inbox_of, ticketed
 from shardq.encoding.replies import NOTICE, Kept, decode_reply
@@ -17,7 +18,6 @@ from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
 from shardq.model import handler_name, inbox_pipe
 from shardq.results.asking import Asking
-from shardq.results.behind import behind
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S

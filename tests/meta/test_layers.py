@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "ground",
         (
             "shardq.annotations",
+            "shardq.behind",
             "shardq.errors",
             "shardq.lazy",
             "shardq.system",

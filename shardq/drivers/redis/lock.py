@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from shardq.behind import behind
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.leases import lease_of
 from shardq.errors import ConfigurationError, ShardqError
@@ -41,7 +41,6 @@ class RedisLock(LeasedLock[_Claim]):
         self.renewed_for_it = False
         """Whether a supervisor renews the claims, so that this lock has to ask whether one stands."""
         self._lease_s: float | None = None
-        self._tasks = set[asyncio.Task[None]]()
 
     @property
     def lease_s(self) -> float | None:
@@ -86,12 +85,7 @@ class RedisLock(LeasedLock[_Claim]):
         claim = self._held[key] = _Claim(storage, token, lease_s, granted_s, storage.turning.sent_at + granted_s)
         if lease_s != storage.turning.lease_s:
             storage.turning.lease_s = lease_s  # of the claims of later turns
-            self._spawn(self._give_lease(key, claim))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            behind(self._give_lease(key, claim))
 
     async def _ask(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
         """The claim was not renewed by this lock: see whether a supervisor did. Where the server does not answer before
@@ -117,7 +111,7 @@ class RedisLock(LeasedLock[_Claim]):
 
     def _ends(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
         if self.renewed_for_it and self._held.get(key) is claim:
-            self._spawn(self._ask(key, claim, future))
+            behind(self._ask(key, claim, future))
         else:
             self._losses.tell(key)
 

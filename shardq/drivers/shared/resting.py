@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from shardq.behind import behind
 from shardq.drivers.shared.due import promote_what_is_due
 from shardq.drivers.shared.waiters import Deadline, until_free
 from shardq.errors import SegmentBusy
@@ -19,9 +20,6 @@ from shardq.shm.verbs.delivering import Rest
 
 if TYPE_CHECKING:
     from shardq.drivers.shared.storage import SharedStorage
-
-#: They end claims whose coroutine was cancelled. A loop keeps no reference to its tasks.
-_ending = set[asyncio.Task[bool]]()
 
 
 class Resting:
@@ -118,6 +116,4 @@ class Resting:
         try:
             delivering.unclaim(hand.key, hand.token)
         except SegmentBusy:
-            task = asyncio.create_task(until_free(lambda: delivering.unclaim(hand.key, hand.token)))
-            _ending.add(task)
-            task.add_done_callback(_ending.discard)
+            behind(until_free(lambda: delivering.unclaim(hand.key, hand.token)))

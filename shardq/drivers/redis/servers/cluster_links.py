@@ -9,6 +9,7 @@ from typing import Any
 
 import hiredis
 
+from shardq.behind import behind
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.links import Link
 from shardq.drivers.redis.connections.replies import Outage
@@ -36,7 +37,6 @@ class ClusterLink(Link):
         self._doubted = set[Address]()
         """Servers that may have lost slots: these are asked for before the next call."""
         self._making: dict[Address, asyncio.Lock] = {}
-        self._tasks = set[asyncio.Task[None]]()
 
     @property
     def busy(self) -> bool:
@@ -106,9 +106,7 @@ class ClusterLink(Link):
         if node in self._wires:
             self._lost.note_silence(node, self._wires[node])
         self.cluster.doubt()
-        task = asyncio.get_running_loop().create_task(self._look_anew())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        behind(self._look_anew())
 
     async def _look_anew(self) -> None:
         with suppress(hiredis.ReplyError, Disconnected, Outage, OSError, StorageClosed):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from shardq.behind import behind
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.connections.replies import NoMemory
 from shardq.drivers.redis.connections.tries import LOOK_S
@@ -18,8 +19,6 @@ from shardq.drivers.redis.verbs.strays import Strays
 from shardq.errors import ShardqError
 from shardq.model import Hand
 
-_Result = TypeVar("_Result")
-
 
 class Releasing:
     """The releases of one process. What it began goes on where its caller is cancelled."""
@@ -28,7 +27,6 @@ class Releasing:
         self._server = server
         self._strays = strays
         self._forwarding = forwarding
-        self._tasks = set[asyncio.Task[Any]]()
 
     async def soon(self, turn: Coroutine[Any, Any, Look], bound: Hand | None) -> Look | None:
         """What a turn returns that may claim a thread. None where its server does not answer; should it have claimed
@@ -36,7 +34,7 @@ class Releasing:
         """
         if blocking.blocking:
             return await turn
-        task = self._spawn(turn)
+        task = behind(turn)
         try:
             done, _ = await asyncio.wait({task}, timeout=LOOK_S)
         except asyncio.CancelledError:
@@ -80,7 +78,7 @@ class Releasing:
         if blocking.blocking:
             await _quietly(work)
             return
-        task = self._spawn(_quietly(work))
+        task = behind(_quietly(work))
         try:
             done, _ = await asyncio.wait({task}, timeout=LOOK_S)
         except asyncio.CancelledError:
@@ -101,7 +99,7 @@ class Releasing:
             self._release_soon(hand)
 
     def _release_soon(self, hand: Hand) -> None:
-        self._spawn(self._release(hand))
+        behind(self._release(hand))
 
     async def _release(self, hand: Hand) -> None:
         try:
@@ -112,12 +110,6 @@ class Releasing:
     async def _unclaim(self, hand: Hand, patience_s: float | None = None) -> None:
         told = {"key": hand.key, "token": hand.token, "pause_us": 0}
         await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=patience_s)
-
-    def _spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 async def _quietly(work: Coroutine[Any, Any, object]) -> None:

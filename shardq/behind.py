@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
 
 #: Event loops keep no task that is under way.
-_tasks = set[asyncio.Task[None]]()
+_tasks = set[asyncio.Task[Any]]()
 
 
-def behind(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def behind(work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
     """A task for the work, which its caller need not keep."""
     task = asyncio.get_running_loop().create_task(work)
     _tasks.add(task)
