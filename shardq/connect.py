@@ -81,7 +81,9 @@ def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
     parts = _parts(url)
     if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(f"{_shown(url)} names no shared-memory segment: write it as shm://NAME")
+        raise ConfigurationError(
+            f"{_shown(url)} names no shared-memory segment: write it as shm://NAME, or redis://HOST:PORT for a server"
+        )
     return parts.netloc
 
 

@@ -290,7 +290,8 @@ def check_importable(handler: type[Handler[Any]]) -> None:
     if name.startswith(f"{MAIN_SCRIPT}/"):
         raise HandlerError(
             f"{handler.__qualname__} is defined in the script that was started, which workers cannot import: move it "
-            f"to a module of its own, or start the script as a module (python -m package.module)"
+            f"to a module of its own, start the script as a module (python -m package.module), or give the class to a "
+            f"supervisor without url: Supervisor({handler.__qualname__})"
         )
     if "<locals>" in handler.__qualname__:
         raise HandlerError(f"{name} is defined inside a function, so workers cannot import it: move it to module level")

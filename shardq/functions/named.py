@@ -100,12 +100,13 @@ def _place(module: str, qualified: str) -> str:
     if module not in MAIN_NAMES:
         return module
     main = sys.modules[MAIN_SCRIPT]
-    if main.__spec__:
+    if main.__spec__ and main.__spec__.name != MAIN_SCRIPT:  # of a folder that was started it says nothing
         return main.__spec__.name
     path = getattr(main, "__file__", None) or ""
     if not os.path.isfile(path):
         raise HandlerError(
-            f"{qualified} is defined in an interactive session, which workers cannot import: put it into a file"
+            f"{qualified} is defined in an interactive session or an archive, which workers cannot import: put it "
+            f"into a file"
         )
     return os.path.abspath(path)
 

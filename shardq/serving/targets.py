@@ -29,7 +29,8 @@ def _check_main_script(name: str, *, private: bool) -> None:
     main = vars(sys.modules[MAIN_SCRIPT])
     if not Path(main.get("__file__") or "").is_file() or name.partition(".")[0] not in main:
         raise HandlerError(
-            f"{name} is defined in an interactive session, which worker processes cannot import: put it into a file"
+            f"{name} is defined in an interactive session or an archive, which worker processes cannot import: put it "
+            f"into a file"
         )
     if not private:
         raise HandlerError(

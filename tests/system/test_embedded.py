@@ -930,6 +930,7 @@ def test_a_queue_refuses_handlers_of_a_script_that_its_family_does_not_serve(tmp
     (tmp_path / "script.py").write_text(source(tmp_path, text, GUARDED), encoding="utf-8")
     done = ran(tmp_path, "script.py")
     assert "HandlerError: Write is defined in the script that was started" in done.errors
+    assert "Supervisor(Write)" in done.errors
     assert done.written == ""
 
 

@@ -635,6 +635,7 @@ def test_workers_that_cannot_be_executed_leave_the_family_alone(
     [
         (None, "{module}", "there is no module {module}"),
         (None, "{module}.part", "there is no module {module}.part"),
+        ("x = 1", "{module}.py", "there is no module {module}.py: a module is named as it is imported"),
         ("raise ValueError('no good')", "{module}", "module {module} does not import: ValueError: no good"),
         ("import no_such_thing_here", "{module}", "module {module} does not import: No module named 'no_such_thing"),
         ("class Handler:", "{module}", "module {module} does not import: IndentationError: "),
@@ -669,7 +670,7 @@ def test_a_boot_failure_ends_with_the_reason(
 @pytest.mark.parametrize(
     ("options", "environment", "reason"),
     [
-        (["--url", "http://somewhere"], {}, "names no shared-memory segment: write it as shm://NAME"),
+        (["--url", "http://somewhere"], {}, "write it as shm://NAME, or redis://HOST:PORT for a server"),
         (["--url", "shm://with/a/path"], {}, "names no shared-memory segment"),
         (["--url", f"shm://{'x' * 31}"], {}, "cannot name a segment"),
         (["--capacity", "a lot"], {}, "'a lot' is no size: write it in bytes, or as 512M or 2G"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from os import environ
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,4 +60,11 @@ async def test_an_item_that_would_not_arrive_is_refused(function: Any, item: Any
 def test_a_function_of_an_interactive_session_is_refused() -> None:
     code = "from shardq.functions.named import named\ndef here(x): pass\nnamed(here)"
     done = run((sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True)
-    assert "here is defined in an interactive session, which workers cannot import" in done.stderr
+    assert "here is defined in an interactive session or an archive, which workers cannot import" in done.stderr
+
+
+def test_a_function_of_a_folder_that_was_started_goes_by_the_path_of_its_script(tmp_path: Path) -> None:
+    script, path = tmp_path / "__main__.py", environ | {"PYTHONPATH": str(ROOT)}
+    script.write_text("from shardq.functions.named import named\ndef here(x): pass\nprint(named(here).name)")
+    done = run((sys.executable, str(tmp_path)), cwd=ROOT, env=path, capture_output=True, text=True)
+    assert done.stdout == f"{script}:here\n"

@@ -21,6 +21,8 @@ from shardq.text.portrait import portrait
 #: Whether this process is importing the modules that it is to serve. Meanwhile none of them may start a supervisor.
 importing = False
 
+_SPELLING = "a module is named as it is imported, so app/jobs.py is app.jobs"
+
 
 def load_handlers(
     targets: Sequence[str],
@@ -81,7 +83,8 @@ def _parts(target: str) -> tuple[str, str]:
     module_name, colon, class_name = target.partition(":")
     if not all(module_name.split(".")) or (colon and not all(class_name.split("."))):
         raise ConfigurationError(
-            f"{shown(target)} names nothing to serve: write MODULE for all handlers of a module, or MODULE:Handler"
+            f"{shown(target)} names nothing to serve: write MODULE for all handlers of a module, or MODULE:Handler; "
+            f"{_SPELLING}"
         )
     return module_name, class_name
 
@@ -91,15 +94,19 @@ def _imported(module_name: str) -> Any:
         return import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            where = ", ".join(sys.path[:3])
-            raise SupervisorError(
-                f"there is no module {module_name} (looked in {where}, ...): start in its directory, or set PYTHONPATH"
-            ) from None
+            raise SupervisorError(_missing(module_name)) from None
         raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
         raise exits(f"module {module_name}", error) from error
     except BaseException as error:
         raise SupervisorError(f"module {module_name} does not import: {reason(error)}") from error
+
+
+def _missing(module_name: str) -> str:
+    if module_name.endswith(".py") or "/" in module_name:
+        return f"there is no module {module_name}: {_SPELLING}"
+    where = ", ".join(sys.path[:3])
+    return f"there is no module {module_name} (looked in {where}, ...): start in its directory, or set PYTHONPATH"
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:
