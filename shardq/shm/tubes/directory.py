@@ -307,8 +307,8 @@ class Directory:
     def _exhausted(self) -> DirectoryFull:
         return DirectoryFull(
             f"segment {self._segment.name!r} has {self._layout.threads - at.SPARE_ENTRIES} entries for threads and "
-            f"tubes and all hold work: route to fewer threads (for instance thread=hash(key) % 1024), or create it "
-            f"with more"
+            f"tubes and all hold work: route to fewer threads (`threads = 1024` beside `route_by`, or "
+            f"Route.by(key, threads=1024)), or create it with more"
         )
 
     def _unlink(self, thread: int) -> None:
