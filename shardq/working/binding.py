@@ -11,7 +11,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from shardq.errors import (
-    ClaimLost,
     DecodeError,
     FencedError,
     HandlerError,
@@ -179,6 +178,10 @@ class Binding:
         self._give(self._class())
         return True
 
+    def is_lost_by(self, error: BaseException) -> bool:
+        """Whether this came since the claim on the thread is lost. A handler may lose one of its own."""
+        return self._lease is not None and self._lease.is_lost_by(error)
+
     @property
     def _failures(self) -> Failures:
         return Failures(self._storage, self.key, self._in_hand.token, self._class, self._worker.hooks.alarm)
@@ -270,11 +273,11 @@ class Binding:
             outputs = self._outbox.close()
             if self._callers.wait:
                 steps = self._steps(batch, returned, outputs)
-        except ClaimLost:
-            raise
         except (QueueFull, Unready) as error:
             return await self._failures.of_room(batch, self._in_hand.left, error)
         except (Exception, SystemExit) as error:
+            if self.is_lost_by(error):
+                raise
             return await self._failed(batch, error)
         try:
             if steps:

@@ -24,6 +24,7 @@ class Lease:
         self._every_s = lease_s / 3 if renews else None
         self._lost: asyncio.Future[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._told: ClaimLost | None = None
 
     @classmethod
     def of(cls, lock: Lock, key: str, *, renews: bool) -> Lease | None:
@@ -82,11 +83,16 @@ class Lease:
             if told:
                 task.uncancel()
 
+    def is_lost_by(self, error: BaseException) -> bool:
+        """Whether this is what `unless_lost` raised. A handler may have other claims, and lose them."""
+        return error is self._told
+
     def _claim_lost(self) -> ClaimLost:
-        return ClaimLost(
+        self._told = ClaimLost(
             f"the claim on {self._key!r} is lost: its lease was not renewed in time, or was ended. The handler was "
             f"interrupted, and nothing of its batch is acknowledged by this worker any more"
         )
+        return self._told
 
     async def _renew(self, every_s: float) -> None:
         while not self.over:

@@ -205,9 +205,9 @@ class Worker:
             if not self.handlers.fixed and split_key(key)[0] not in self.handlers.terms():
                 check_usable(handler_class)
             await binding.open()
-        except ClaimLost:
-            raise
         except (Exception, SystemExit) as error:
+            if binding.is_lost_by(error):
+                raise
             log.error("handler did not start", extra={"key": key}, exc_info=portrait(error, self.hooks.alarm))
             return False
         self._failures.pop(key, None)

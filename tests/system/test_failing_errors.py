@@ -11,7 +11,7 @@ import pytest
 
 from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
-from shardq.errors import HandlerError, StorageMoved
+from shardq.errors import ClaimLost, HandlerError, StorageMoved
 from tests.support.drivers import Backend
 from tests.support.tasks import cancelled, finished, suspended
 from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble
@@ -109,6 +109,7 @@ errors = pytest.mark.parametrize(
         Unspeakable,
         not_text,
         lambda: StorageMoved("redis://elsewhere"),
+        lambda: ClaimLost("of a lock of the handler's own"),
     ],
     ids=[
         "SystemExit",
@@ -122,6 +123,7 @@ errors = pytest.mark.parametrize(
         "one that cannot be printed",
         "one with a name that is no text",
         "the move of a storage that is not the worker's",
+        "the loss of a claim that is not the worker's",
     ],
 )
 
