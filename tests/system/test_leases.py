@@ -18,7 +18,7 @@ from shardq.protocols import Lock
 from shardq.working.hooks import Hooks
 from shardq.working.lease import Lease
 from tests.support.drivers import Backend
-from tests.support.tasks import LIMIT_S, NEVER_S, finished
+from tests.support.tasks import LIMIT_S, NEVER_S, eventually, finished
 from tests.support.workers import (
     Item,
     Once,
@@ -295,3 +295,28 @@ async def test_a_cancelled_loop_is_not_mistaken_for_a_lost_claim(backend: Backen
 
     assert serving.cancelled()
     assert await queue.storage.wait(None, NEVER_S) == TUBE.key
+
+
+@pytest.mark.parametrize("where", ["batch", "rest"])
+async def test_a_loop_that_is_cancelled_again_and_again_releases_its_thread(
+    backend: Backend, queue: Queue, where: str
+) -> None:
+    """As anyio cancels: at each turn of the event loop. The lease would end in an hour."""
+    if where == "batch":
+        plans.append(until_cancelled)
+    await queue.register(Once, Item(0, 1))
+    worker = leased(backend, queue, 3600.0, empty_limit=3600, empty_pause=1.0)
+    serving = asyncio.create_task(worker.loop())
+    await diary.until("batch")
+    if where == "rest":
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+    while not serving.done():
+        serving.cancel()
+        await asyncio.sleep(0)
+
+    assert serving.cancelled()
+    await eventually(lambda: is_free(queue), "the thread is released")
+
+
+async def is_free(queue: Queue) -> bool:
+    return not await queue.storage.claimed(TUBE.key)

@@ -291,8 +291,9 @@ class RedisStorage(Cancelling, Counting, Pausing, Recording):
         self.turning.tallying.end(key)
         saying = self.turning.tallying.say()
         arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)} | saying.told
+        step = self.server.run_on(key, "unclaim", arguments, once=True)
         try:
-            return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
+            return bool(await self.turning.releasing.to_its_end(step))
         except ShardqError:
             self.turning.tallying.take_back(saying)
             raise

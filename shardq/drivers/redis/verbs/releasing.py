@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from shardq.behind import behind
 from shardq.blocking import here as blocking
@@ -18,6 +18,8 @@ from shardq.drivers.redis.verbs.sleeping import Look
 from shardq.drivers.redis.verbs.strays import Strays
 from shardq.errors import ShardqError
 from shardq.model import Hand
+
+_Result = TypeVar("_Result")
 
 
 class Releasing:
@@ -44,6 +46,17 @@ class Releasing:
             return task.result()
         task.add_done_callback(partial(self._give_up, bound))
         return None
+
+    async def to_its_end(self, release: Coroutine[Any, Any, _Result]) -> _Result:
+        """What the release of a thread returns. It goes on where its caller is cancelled: that may happen before the
+        server has its script, or is connected.
+        """
+        if blocking.blocking:
+            return await release
+        task = behind(release)
+        task.add_done_callback(lambda its: its.cancelled() or its.exception())  # a caller that is gone hears of none
+        await asyncio.wait({task})
+        return task.result()
 
     async def exchange(self, former: Hand, found: Hand) -> None:
         """Release a thread for another one that was claimed."""
