@@ -19,6 +19,7 @@ from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.engines import using
 from tests.support.further import left_out
+from tests.support.import_shares import import_share
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
 from tests.support.lean import LeanProcess
 from tests.support.redis_cluster import end_cluster
@@ -59,6 +60,11 @@ def pytest_unconfigure() -> None:
     end_servers()
     end_cluster()
     end_run()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    import_share(session.config)
 
 
 def pytest_collectstart() -> None:

@@ -14,14 +14,15 @@ class Threads(Look):
     def linked(self) -> dict[int, list[int]]:
         """The tube entries of each thread that is found by its name."""
         threads = dict[int, list[int]]()
-        for bucket in range(self.layout.buckets):
-            with self.noting(f"threads of bucket {bucket}"):
-                self._follow(bucket, threads)
+        index = self.layout.index_word
+        for bucket, entry in enumerate(self.words[index : index + self.layout.buckets]):
+            if entry:
+                with self.noting(f"threads of bucket {bucket}"):
+                    self._follow(bucket, entry, threads)
         self._check_maps(threads)
         return threads
 
-    def _follow(self, bucket: int, threads: dict[int, list[int]]) -> None:
-        entry = self.words[self.layout.index_word + bucket]
+    def _follow(self, bucket: int, entry: int, threads: dict[int, list[int]]) -> None:
         while entry:
             thread = entry - 1
             if thread in threads:
