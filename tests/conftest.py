@@ -15,6 +15,7 @@ import pytest
 from shardq.protocols import Lock, Storage
 from tests.support import other_core
 from tests.support.able import able_driver
+from tests.support.alternatives import other_storages
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.engines import using
@@ -77,6 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Once it is known which tests are chosen by name."""
     _deselect(config, items, list(other_core.surplus(items)))
     _deselect(config, items, left_out(items, one_of_each=config.getoption("--one-of-each")))
+    _deselect(config, items, list(other_storages(items)))
     if config.getoption(other_core.OPTION):
         other_core.note_other(items)
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from random import Random
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 import uvloop
 
+from tests.support.chance import EVERYTHING, SEED
 from tests.support.drivers import ONE_OF_EACH
+from tests.support.ids import without
 from tests.support.tasks import without_suspending
 
 Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
@@ -43,14 +47,28 @@ def may_suspend(function: object) -> bool:
 
 def runs_on_another_loop(item: pytest.Item) -> bool:
     """Whether the same test runs on the other loop, which is enough: over a network on uvloop, since each verb suspends
-    on either; with memory in another arrangement on asyncio, since loops are told from each other by the usual one.
+    on either; with memory in another arrangement on asyncio, since loops are told from each other by the usual one. A
+    case in this process's memory runs on the loop that the seed draws, and the same in shared memory on the other one.
     """
     if item.config.getoption("--one-of-each") or not isinstance(item, pytest.Function) or not may_suspend(item.obj):
         return False
     params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     if _suspends_always(item):
         return params.get(LOOP) is BOTH["asyncio"]
-    return "driver" in params and params["driver"] not in ONE_OF_EACH and params.get(LOOP) is BOTH["uvloop"]
+    if "driver" not in params or LOOP not in params:
+        return False
+    on_uvloop = params[LOOP] is BOTH["uvloop"]
+    if params["driver"] not in ONE_OF_EACH:
+        return on_uvloop
+    if EVERYTHING or "immediate" not in params["driver"].capabilities:
+        return False
+    return on_uvloop == (_drawn_for_memory(item) ^ (params["driver"] is not ONE_OF_EACH[0]))
+
+
+def _drawn_for_memory(item: pytest.Function) -> bool:
+    """Whether the seed draws asyncio for its case in memory, and so uvloop for the one in shared memory."""
+    case = without(item.nodeid, *BOTH, item.callspec.params["driver"].name)
+    return Random(f"{os.environ[SEED]} {case}").random() < 0.5
 
 
 def _suspends_always(item: pytest.Item) -> bool:

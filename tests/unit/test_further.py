@@ -1,4 +1,6 @@
-"""A case runs on one of the further drivers of a technology, whichever the seed draws, or on what is asked for."""
+"""A case runs on one of the further drivers, whichever the seed draws, or on what is asked for. A case of a worker runs
+over one storage.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,26 @@ from tests.support.programs import ROOT
 FACTS = "tests/contracts/test_facts.py"
 
 
+#: A small file of workers.
+FAIR = "tests/system/test_fairness.py"
+
+
 @cache
-def drivers(*words: str, seed: int = 1, faults: str = "") -> dict[str, list[str]]:
-    """The drivers on which a run with these arguments has the cases of `FACTS`, by the case and the technology."""
+def listed(*words: str, seed: int = 1, faults: str = "") -> str:
+    """What a run with these arguments runs."""
     environment = os.environ | {SEED: str(seed), "SHARDQ_FAULTS": faults}
     command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
-    done = subprocess.run((*command, *words), cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return subprocess.run(
+        (*command, *words), cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def drivers(*words: str, seed: int = 1, faults: str = "") -> dict[str, list[str]]:
+    """The drivers on which a run with these arguments has the cases of `FACTS`, by the case."""
     found = defaultdict[str, list[str]](list)
-    for case, driver in re.findall(r"::(\w+)\[(?:asyncio-|uvloop-)?(\w[^\]]*)\]$", done.stdout, re.MULTILINE):
-        found[f"{case} {driver.partition(',')[0]}"].append(driver)
+    said = listed(*words, seed=seed, faults=faults)
+    for case, driver in re.findall(r"::(\w+)\[(?:asyncio-|uvloop-)?(\w[^\]]*)\]$", said, re.MULTILINE):
+        found[case].append(driver)
     return found
 
 
@@ -34,13 +47,9 @@ def further(names: list[str]) -> list[str]:
 
 
 def test_a_case_has_one_driver_of_each_technology_and_one_further_one() -> None:
-    found = drivers(FACTS)
-    assert {case.split()[1] for case in found} == {driver.name for driver in ONE_OF_EACH}
-    for case, names in found.items():
-        technology = case.split()[1]
-        has_further = any(driver.name.startswith(f"{technology},") for driver in DRIVERS)
-        assert technology in names
-        assert len(further(names)) == has_further
+    for names in drivers(FACTS).values():
+        assert {name for name in names if "," not in name} == {driver.name for driver in ONE_OF_EACH}
+        assert len(further(names)) == 1
 
 
 def test_another_seed_draws_others() -> None:
@@ -48,10 +57,32 @@ def test_another_seed_draws_others() -> None:
 
 
 def test_all_drivers_are_those_of_a_run_of_everything() -> None:
-    found = drivers(FACTS, faults="all")
-    assert {name for names in found.values() for name in names} == {driver.name for driver in DRIVERS}
-    assert {len(names) for case, names in found.items() if case.endswith(" redis")} == {4}
+    for names in drivers(FACTS, faults="all").values():
+        assert set(names) == {driver.name for driver in DRIVERS}
 
 
 def test_a_driver_that_is_asked_for_by_its_name_is_there() -> None:
     assert {str(names) for names in drivers(FACTS, "-k", "cluster").values()} == {"['redis, cluster']"}
+
+
+def storages(*words: str, faults: str = "") -> list[set[str]]:
+    """Over what each case of `FAIR` runs that could run over all."""
+    found = defaultdict[str, set[str]](set)
+    for case, storage, others in re.findall(
+        r"::(\w+)\[\w+-(runtime|shared|redis)\b(.*)\]$", listed(*words, faults=faults), re.MULTILINE
+    ):
+        found[case + others].add(storage)
+    return [*found.values()]
+
+
+def test_a_case_of_a_worker_runs_over_one_storage_and_they_take_turns() -> None:
+    drawn, everything = storages(FAIR), storages(FAIR, faults="all")
+    assert len(drawn) == len(everything)
+    assert max(map(len, everything)) == len(ONE_OF_EACH)
+    assert {len(names) for names in drawn} == {1}
+    assert set[str]().union(*drawn) == {driver.name for driver in ONE_OF_EACH}
+
+
+def test_a_storage_that_is_asked_for_by_its_name_is_there() -> None:
+    assert set[str]().union(*storages(FAIR, "-k", "redis")) == {"redis"}
+    assert len(storages(FAIR, "-k", "redis")) == sum("redis" in names for names in storages(FAIR, faults="all"))
