@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shardq.sampling.history import Point
-from shardq.sampling.sampler import Sample, Sampler
+from shardq.sampling.sampler import GONE, Sample, Sampler
 from shardq.sampling.spans import Flow, HandlerSample
 from shardq.sampling.tubes import Queued, Tubes
 
-__all__ = ["Flow", "HandlerSample", "Point", "Queued", "Sample", "Sampler", "Tubes"]
+__all__ = ["GONE", "Flow", "HandlerSample", "Point", "Queued", "Sample", "Sampler", "Tubes"]

@@ -16,7 +16,7 @@ from shardq.sampling.spans import Flow, HandlerSample, Look, flow_between, handl
 from shardq.sampling.tubes import Round, Tubes
 
 #: What says that there is nothing to look at now, and may be later.
-_GONE = SegmentMissing, SegmentNotReady, StorageMoved, StorageUnavailable
+GONE = SegmentMissing, SegmentNotReady, StorageMoved, StorageUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Sampler:
         """
         try:
             return await self._seen()
-        except _GONE as error:
+        except GONE as error:
             self.close()
             return self._unseen(error)
         except BaseException:

@@ -19,6 +19,7 @@ from shardq.cli.top.pane import Pane
 from shardq.cli.top.rows import TABLES
 from shardq.cli.top.source import Source
 from shardq.drivers import SharedStorage
+from shardq.sampling import Sample, Sampler
 from tests.support.chance import sample_of_run
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
@@ -230,6 +231,21 @@ async def test_a_storage_that_goes_may_come_again(storage: SharedStorage, name: 
         await screen.until(lambda: ": gone" in screen.text("heading"))
         SharedStorage.create(name, 8 * MIB).detach()
         await screen.until(lambda: "0 queued" in screen.text("heading"))
+
+
+async def test_a_storage_that_goes_as_its_letters_are_read_may_come_again(storage: SharedStorage, url: str) -> None:
+    class Outliving(Sampler):
+        async def look(self) -> Sample:
+            sample = await super().look()
+            if sample.overview:
+                main(["destroy", "--url", url])
+            return sample
+
+    source = Source(new_parser().parse_args(["top", "--url", url]), Outliving)
+
+    assert (await source.look(letters=True)).groups == ()
+    assert (await source.look(letters=True)).sample.state == "gone"
+    await source.close()
 
 
 async def test_a_letter_that_is_opened_after_the_storage_went_says_so(home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from shardq.cli.dead.looking import as_text, as_values
@@ -12,7 +13,7 @@ from shardq.cli.top.groups import Group, grouped
 from shardq.cli.views import View
 from shardq.deadletters import Letters
 from shardq.model import Counts
-from shardq.sampling import Sample, Sampler
+from shardq.sampling import GONE, Sample, Sampler
 
 #: Rates and percentiles are those of so many seconds.
 _SPAN_S = 10.0
@@ -47,10 +48,14 @@ class Source:
             return Seen(sample, ())
         now = _letters_in(sample.overview.counts)
         if letters and now != self._grouped:
-            with observed(self.url) as observer:
-                self._groups = grouped(await Letters(observer).list(limit=_MOST_LETTERS))
-            self._grouped = now
+            with suppress(*GONE):  # the next look says so
+                self._groups = await self._read()
+                self._grouped = now
         return Seen(sample, self._groups)
+
+    async def _read(self) -> Sequence[Group]:
+        with observed(self.url) as observer:
+            return grouped(await Letters(observer).list(limit=_MOST_LETTERS))
 
     async def letter(self, wanted: str) -> str:
         """A dead letter as a text."""
