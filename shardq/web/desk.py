@@ -112,6 +112,7 @@ class Desk:
         any more; `path`: the file that has what went, and `undo` what brings that back.
         """
         self.lookout.forget()
+        self.groups.forget()
         shown: dict[str, Any] = {"told": told, "back": back, "error": error, "gone": gone, "path": path, "undo": undo}
         return await self.page(request, "told.html", **shown)
 

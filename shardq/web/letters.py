@@ -50,7 +50,7 @@ class Grouped(NamedTuple):
 
 
 class Groups:
-    """The groups of a storage, which are found anew only where letters came or went."""
+    """The groups of a storage. Where letters came or went they are found anew before their time."""
 
     def __init__(self, lookout: Lookout) -> None:
         self._lookout = lookout
@@ -64,8 +64,12 @@ class Groups:
         seen = counts.buried, counts.dead, counts.evicted
         if seen != self._seen:
             self._seen = seen
-            self._seldom.forget()
+            self._seldom.outdated()
         return await self._seldom.found()
+
+    def forget(self) -> None:
+        """Find them anew when asked next: a viewer has changed them."""
+        self._seldom.forget()
 
     async def _look(self, meter: Meter) -> Grouped:
         groups: dict[tuple[str, str, str], Group] = {}

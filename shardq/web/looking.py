@@ -40,8 +40,9 @@ _OF_STORAGE = (
 _EVERY_S = 1.0
 #: Over how many seconds rates are taken.
 _RATES_S = 5.0
-#: Which part of the time long looks may take, and for how long a viewer waits for the first one.
-_PART, _PATIENCE_S = 0.01, 2.0
+#: Which part of the time long looks may take, the same where what they found changes or where they fail, and how long a
+#: viewer waits for the first one.
+_PART, _HURRIED_PART, _PATIENCE_S = 0.01, 0.1, 2.0
 
 
 class Lookout:
@@ -123,7 +124,7 @@ class Meter:
 
 class Seldom(Generic[_Found]):
     """A long look, whose result is shown until the next one is done. All of them together take a hundredth of the time,
-    and none begins while no page asks.
+    a tenth where what they found changes, and none begins while no page asks.
     """
 
     def __init__(self, look: Callable[[Meter], Awaitable[_Found]]) -> None:
@@ -132,6 +133,10 @@ class Seldom(Generic[_Found]):
         self._last: _Found | None = None
         self._error: ShardqError | None = None
         self._next_at = 0.0
+        self._soonest_at = 0.0
+        """When the next look may begin where what the last one found is not so any more."""
+        self._is_outdated = False
+        """Whether what the look under way finds is not so any more."""
 
     async def found(self) -> _Found | None:
         """What the last look found. None: the first one takes long, so ask again. Raises what it raised."""
@@ -143,15 +148,26 @@ class Seldom(Generic[_Found]):
             raise self._error
         return self._last
 
+    def outdated(self) -> None:
+        """Look anew when asked next, as soon as time is left for that: what was found is not so any more."""
+        self._is_outdated = self._task is not None
+        if time.monotonic() >= self._soonest_at:
+            self.forget()
+        else:
+            self._next_at = min(self._next_at, self._soonest_at)
+
     def forget(self) -> None:
-        """Look anew when asked next: what was found is not so any more."""
-        self._last, self._next_at = None, 0.0
+        """Look anew when asked next: a viewer has changed what was found."""
+        self._last, self._next_at, self._is_outdated = None, 0.0, self._task is not None
 
     async def _run(self) -> None:
-        meter = Meter()
+        meter, self._is_outdated = Meter(), False
         try:
             self._last, self._error = await self._look(meter), None
         except ShardqError as error:
             self._last, self._error = None, error
         finally:
-            self._task, self._next_at = None, time.monotonic() + max(_EVERY_S, meter.spent_s / _PART)
+            now = time.monotonic()
+            self._task, self._soonest_at = None, now + meter.spent_s / _HURRIED_PART
+            hurries = self._is_outdated or self._error
+            self._next_at = self._soonest_at if hurries else now + max(_EVERY_S, meter.spent_s / _PART)
