@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextvars import copy_context
+from collections.abc import AsyncIterable, Iterable, Iterator
 from itertools import islice
 from typing import Any
+
+from shardq.results.coming import Coming
 
 #: As many requests are read before the time is looked at.
 _AT_ONCE = 32
@@ -18,14 +19,12 @@ class Source:
 
     def __init__(self, requests: Iterable[Any] | AsyncIterable[Any]) -> None:
         self._plain: Iterator[Any] | None = None
-        self._coming: AsyncIterator[Any] | None = None
+        self._coming: Coming | None = None
         if isinstance(requests, AsyncIterable):
-            self._coming = aiter(requests)
+            self._coming = Coming(aiter(requests))
         else:
             self._plain = iter(requests)
-        self._context = copy_context()
-        """An asynchronous input keeps its context variables from one request to the next."""
-        self.next: asyncio.Task[Any] | None = None
+        self.next: asyncio.Future[Any] | None = None
         """The request that comes next, where it is waited for."""
         self.over = False
         """Whether there are no more."""
@@ -56,31 +55,21 @@ class Source:
                 return
 
     async def _add_what_comes(self, found: list[Any], most: int) -> None:
-        assert self._coming is not None
+        assert self._coming
         while len(found) < most and not self.over:
             if self.next is None:
-                self.next = asyncio.create_task(self._await_next(self._coming), context=self._context)
+                self.next = self._coming.ask()
                 await asyncio.sleep(0)
             if not self.next.done():
                 return
-            task, self.next = self.next, None
+            came, self.next = self.next, None
             try:
-                found.append(task.result())
+                found.append(came.result())
             except StopAsyncIteration:
                 self.over = True
 
     async def close(self) -> None:
         """Wait for no more."""
-        task, self.next = self.next, None
-        if task is None:
-            return
-        task.cancel()
-        # Not awaited itself: what it raises would take the place of what ended the map, and a cancellation of this task
-        # could not be told from that one.
-        await asyncio.wait((task,))
-        if not task.cancelled():
-            task.exception()
-
-    @staticmethod
-    async def _await_next(coming: AsyncIterator[Any]) -> Any:
-        return await anext(coming)
+        self.next = None
+        if self._coming:
+            await self._coming.close()

@@ -120,6 +120,24 @@ async def test_an_asynchronous_input_keeps_its_context_variables(queue: Queue, w
         assert [result async for result in results] == [2, 4, 6]
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["between two requests", "while one is waited for"])
+async def test_an_asynchronous_input_keeps_its_time_limits(queue: Queue, worker: Worker, *, early: bool) -> None:
+    found, loop = list[int](), asyncio.get_running_loop()
+
+    async def coming() -> AsyncIterator[Item]:
+        async with asyncio.timeout_at(loop.time() if early else None) as limit:
+            yield Item(0, 1)
+            if not early:
+                limit.reschedule(loop.time())
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(LIMIT_S) as outer, working(worker), queue.map(Double, coming(), window=1) as results:
+        with pytest.raises(TimeoutError):
+            await add_all(found, results)
+    assert found == [2]
+    assert not outer.expired()
+
+
 async def test_leaving_a_map_over_an_asynchronous_input_raises_what_ended_it(queue: Queue) -> None:
     fail = asyncio.Event()
 
