@@ -35,6 +35,7 @@ from shardq.model import (
 )
 from shardq.pages import Page
 from shardq.scheduling.schedule import LAST_US, first_us, written
+from shardq.text.wording import counted
 
 if TYPE_CHECKING:
     from dateutil import rrule as rules
@@ -225,12 +226,20 @@ def _request(kind: Any, values: Any) -> Any:
     """A request of the type that has these values, in the order of its fields."""
     if not isinstance(values, list):
         raise TypeError("it is no list of values")
-    if hasattr(kind, "model_fields"):
-        return kind(**dict(zip(kind.model_fields, values, strict=False)))
     if issubclass(kind, tuple):
         return msgspec.convert(values, kind)
+    names = _names(kind)
+    if len(values) > len(names):
+        raise TypeError(f"it has {len(values)} values for {counted(len(names), 'field')}")
+    named = dict(zip(names, values, strict=False))  # the fields that are left have defaults, or are asked for
+    return kind(**named) if hasattr(kind, "model_fields") else msgspec.convert(named, kind)
+
+
+def _names(kind: Any) -> Sequence[str]:
+    """Of its fields, in their order."""
+    if hasattr(kind, "model_fields"):
+        return [*kind.model_fields]
     fields: Callable[[Any], Sequence[Any]] = (
         msgspec.structs.fields if issubclass(kind, msgspec.Struct) else dataclasses.fields
     )
-    names = [field.name for field in fields(kind)]
-    return msgspec.convert(dict(zip(names, values, strict=False)), kind)
+    return [field.name for field in fields(kind)]

@@ -245,6 +245,9 @@ async def test_what_its_workers_do_last_goes_along(old: Old, target: Backend, co
         (lambda old: old.storage.append(f"{MODULE}/Missing/0/0", "[]"), "no handler"),
         (lambda old: old.storage.append(f"{MODULE}/Resize/0/9", '["x", 1]'), "priority 9"),
         (lambda old: old.storage.append(f"{MODULE}/Resize/0/0", '["x", "no number"]'), "is none of"),
+        (lambda old: old.storage.append(f"{MODULE}/Resize/0/0", '["x", 1, [0, 0], [], "more"]'), "is none of"),
+        (lambda old: old.storage.append(f"{MODULE}/Crop/0/0", '[1, 2, null, "more"]'), "4 values for 3 fields"),
+        (lambda old: old.storage.append(f"{MODULE}/Send/0/0", '["x", [], "more"]'), "3 values for 2 fields"),
         (
             lambda old: old.storage.append(
                 "sharded_queue/RecurrentHandler/0/0", json.dumps(["RRULE:WHAT", f"{MODULE}/Send/0/0", ["x", []]])
