@@ -24,6 +24,24 @@ typedef struct {
     int class_count;
 } Layout;
 
+/* The attributes of objects in Python that are asked for in each call. Their names are kept, as Python finds an attribute
+   by a name that it has met before at once, and searches anew for one that was just made. */
+#define ATTRIBUTES(ATTRIBUTE) \
+    ATTRIBUTE(holder, "_holder") \
+    ATTRIBUTE(sequence, "_sequence") \
+    ATTRIBUTE(waits, "waits") \
+    ATTRIBUTE(last_served, "last_served") \
+    ATTRIBUTE(sleeping, "sleeping") \
+    ATTRIBUTE(seen, "seen") \
+    ATTRIBUTE(pipe, "pipe") \
+    ATTRIBUTE(front, "front") \
+    ATTRIBUTE(through, "through")
+
+#define ATTRIBUTE_FIELD(field, name) PyObject *field;
+typedef struct {
+    ATTRIBUTES(ATTRIBUTE_FIELD)
+} Names;
+
 /* A thread and a tube that a pipe was found to be, which holds as long as the thread's generation stays. */
 typedef struct {
     PyObject_HEAD
@@ -62,7 +80,7 @@ typedef struct {
     uint64_t slot, identity, slot_word, attempt_word, sequence;
     uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     PyObject *guard, *lock_threads, *at_once, *unlock_threads;
-    PyObject *holder_name, *sequence_name, *waits_name; /* of attributes of the guard */
+    Names names;
     PyObject *places; /* by pipe */
     PyObject *waiting, *watch;
     PyObject *threads; /* numbers of those that are known, by key */

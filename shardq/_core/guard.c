@@ -114,9 +114,9 @@ static bool enter_alone(Core *core)
     bool inside = try_token(core);
     if (!inside && wait_for_token(core)) {
         inside = true;
-        set_guard_number(core, core->waits_name, guard_number(core, core->waits_name) + 1);
+        set_guard_number(core, core->names.waits, guard_number(core, core->names.waits) + 1);
     }
-    set_guard_number(core, core->sequence_name, (int64_t)core->sequence);
+    set_guard_number(core, core->names.sequence, (int64_t)core->sequence);
     return inside;
 }
 
@@ -124,7 +124,7 @@ bool guard_enter(Core *core)
 {
     if (!lock_threads(core))
         return false;
-    if (guard_number(core, core->holder_name) != 0) {
+    if (guard_number(core, core->names.holder) != 0) {
         unlock_threads(core);
         return false;
     }

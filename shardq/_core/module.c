@@ -46,6 +46,8 @@ static void forget(KnownThread *known)
     Py_CLEAR(known->pipe);
 }
 
+#define FORGET_NAME(field, name) Py_CLEAR(core->names.field);
+
 static void core_dealloc(Core *core)
 {
     core_let_go(core);
@@ -53,9 +55,7 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->lock_threads);
     Py_CLEAR(core->at_once);
     Py_CLEAR(core->unlock_threads);
-    Py_CLEAR(core->holder_name);
-    Py_CLEAR(core->sequence_name);
-    Py_CLEAR(core->waits_name);
+    ATTRIBUTES(FORGET_NAME)
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
     Py_CLEAR(core->waiting);
@@ -88,6 +88,8 @@ static int core_map(Core *core, PyObject *mapping, PyObject *layout)
     return 0;
 }
 
+#define KEEP_NAME(field, name) core->names.field = PyUnicode_InternFromString(name);
+
 static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObject *blocks, PyObject *waiting,
                          PyObject *watch)
 {
@@ -101,9 +103,7 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     core->lock_threads = PyObject_GetAttrString(threads, "acquire");
     core->at_once = PyTuple_Pack(1, Py_False);
     core->unlock_threads = PyObject_GetAttrString(threads, "release");
-    core->holder_name = PyUnicode_InternFromString("_holder");
-    core->sequence_name = PyUnicode_InternFromString("_sequence");
-    core->waits_name = PyUnicode_InternFromString("waits");
+    ATTRIBUTES(KEEP_NAME)
     core->called = PyMem_Calloc(core->at.slots, sizeof *core->called);
     core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);
     core->due = PyMem_Calloc(core->at.slots, 1);

@@ -2,9 +2,9 @@
 #include "core.h"
 
 /* A number that an object has under a name. False: it is none. */
-static bool attribute(PyObject *owner, const char *name, int64_t *number)
+static bool attribute(PyObject *owner, PyObject *name, int64_t *number)
 {
-    PyObject *found = PyObject_GetAttrString(owner, name);
+    PyObject *found = PyObject_GetAttr(owner, name);
     *number = found ? PyLong_AsLongLong(found) : -1;
     Py_XDECREF(found);
     bool is_number = !PyErr_Occurred();
@@ -15,8 +15,9 @@ static bool attribute(PyObject *owner, const char *name, int64_t *number)
 static bool take_batch(Core *core, Turn *turn, PyObject *batch)
 {
     int64_t through;
-    PyObject *pipe = PyObject_GetAttrString(batch, "pipe"), *front = PyObject_GetAttrString(batch, "front");
-    bool plain = pipe && front == Py_False && PyUnicode_CheckExact(pipe) && attribute(batch, "through", &through);
+    const Names *names = &core->names;
+    PyObject *pipe = PyObject_GetAttr(batch, names->pipe), *front = PyObject_GetAttr(batch, names->front);
+    bool plain = pipe && front == Py_False && PyUnicode_CheckExact(pipe) && attribute(batch, names->through, &through);
     if (plain && PyUnicode_GetLength(pipe)) {
         turn->through = (uint64_t)through;
         turn->place = (Place *)PyDict_GetItemWithError(core->places, pipe);
@@ -65,20 +66,50 @@ bool turn_read(Core *core, Turn *turn, PyObject *hand, PyObject *names, PyObject
         return false;
     turn->names = names;
     turn->terms = terms;
-    if (!attribute(core->waiting, "last_served", &turn->last_served) || !attribute(core->waiting, "sleeping", &asleep) ||
-        !attribute(core->watch, "seen", &watched))
+    const Names *its = &core->names;
+    if (!attribute(core->waiting, its->last_served, &turn->last_served) ||
+        !attribute(core->waiting, its->sleeping, &asleep) || !attribute(core->watch, its->seen, &watched))
         return false;
     turn->asleep = (uint64_t)asleep;
     turn->watched = (uint64_t)watched;
     return take_hand(core, turn, hand);
 }
 
-static bool set_attribute(PyObject *owner, const char *name, int64_t number)
+static bool set_attribute(PyObject *owner, PyObject *name, int64_t number)
 {
     PyObject *value = PyLong_FromLongLong(number);
-    bool failed = value == NULL || PyObject_SetAttrString(owner, name, value);
+    bool failed = value == NULL || PyObject_SetAttr(owner, name, value);
     Py_XDECREF(value);
     return !failed;
+}
+
+#define PACKED(...) packed((PyObject *[]){__VA_ARGS__}, sizeof((PyObject *[]){__VA_ARGS__}) / sizeof(PyObject *))
+
+/* A tuple of items that are handed over. NULL where one of them is: what made it set an exception. Several are made for
+   each batch, and `Py_BuildValue` takes three times as long. */
+static PyObject *packed(PyObject **items, size_t count)
+{
+    bool whole = true;
+    for (size_t n = 0; n < count; n++)
+        whole = whole && items[n];
+    PyObject *made = whole ? PyTuple_New((Py_ssize_t)count) : NULL;
+    for (size_t n = 0; n < count; n++) {
+        if (made)
+            PyTuple_SetItem(made, (Py_ssize_t)n, items[n]);
+        else
+            Py_XDECREF(items[n]);
+    }
+    return made;
+}
+
+static PyObject *number(uint64_t value)
+{
+    return PyLong_FromUnsignedLongLong(value);
+}
+
+static PyObject *truth(bool value)
+{
+    return Py_NewRef(value ? Py_True : Py_False);
 }
 
 /* The pipe of what was handed out, the same object each time: its hash is known in the next turn. */
@@ -101,13 +132,8 @@ static PyObject *batch_told(Core *core, const Turn *turn)
     if (!batch->count)
         return Py_NewRef(Py_None);
     pipe = pipe_of(batch, &core->known[turn->thread]);
-    payload = pipe ? batch_read_out(core, batch, &ends) : NULL;
-    if (payload == NULL) {
-        Py_XDECREF(pipe);
-        return NULL;
-    }
-    return Py_BuildValue("(NKKNNK)", pipe, (unsigned long long)batch->sequence, (unsigned long long)batch->through, ends,
-                         payload, (unsigned long long)batch->taken_us);
+    payload = batch_read_out(core, batch, &ends);
+    return PACKED(pipe, number(batch->sequence), number(batch->through), ends, payload, number(batch->taken_us));
 }
 
 static PyObject *hand_told(Core *core, const Turn *turn)
@@ -115,11 +141,7 @@ static PyObject *hand_told(Core *core, const Turn *turn)
     if (!turn->found)
         return Py_NewRef(Py_None);
     PyObject *key = Py_NewRef(core->known[turn->thread].key), *batch = batch_told(core, turn);
-    if (batch == NULL) {
-        Py_DECREF(key);
-        return NULL;
-    }
-    return Py_BuildValue("(NKN)", key, (unsigned long long)turn->token, batch);
+    return PACKED(key, number(turn->token), batch);
 }
 
 /* The slots that are to be rung. */
@@ -136,11 +158,11 @@ static PyObject *numbers(const uint64_t *slots, uint64_t count)
 {
     PyObject *made = PyTuple_New((Py_ssize_t)count);
     for (uint64_t n = 0; made && n < count; n++) {
-        PyObject *number = PyLong_FromUnsignedLongLong(slots[n]);
-        if (number == NULL)
+        PyObject *slot = number(slots[n]);
+        if (slot == NULL)
             Py_CLEAR(made);
         else
-            PyTuple_SetItem(made, (Py_ssize_t)n, number);
+            PyTuple_SetItem(made, (Py_ssize_t)n, slot);
     }
     return made;
 }
@@ -158,16 +180,11 @@ PyObject *turn_told(Core *core, const Turn *turn, Turned turned)
 {
     if (turned == TURN_GENERAL)
         return Py_NewRef(Py_None);
-    if (!set_attribute(core->waiting, "last_served", turn->last_served) ||
-        !set_attribute(core->waiting, "sleeping", (int64_t)turn->asleep))
+    if (!set_attribute(core->waiting, core->names.last_served, turn->last_served) ||
+        !set_attribute(core->waiting, core->names.sleeping, (int64_t)turn->asleep))
         return NULL;
     uint64_t slots[MOST_DUE], count = take_due(core, slots);
     PyObject *hand = turned == TURN_DONE ? hand_told(core, turn) : Py_NewRef(Py_None);
-    PyObject *due = hand ? numbers(slots, count) : NULL;
-    if (due == NULL) {
-        Py_XDECREF(hand);
-        return NULL;
-    }
-    return Py_BuildValue("(iNNOO)", (int)turned, due, hand, turn->falls_asleep ? Py_True : Py_False,
-                         turn->passes_on ? Py_True : Py_False);
+    PyObject *due = numbers(slots, count);
+    return PACKED(number(turned), due, hand, truth(turn->falls_asleep), truth(turn->passes_on));
 }

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from shardq.encoding.codeless import is_codeless
 from shardq.encoding.foreign import decode_foreign, encode_foreign
 from shardq.encoding.kinds import Order, traits
 from shardq.encoding.round_trip import check_round_trip, reason_of
@@ -66,6 +67,8 @@ class _Plan:
     decode: Callable[[bytes], list[Any]]
     untried: float
     """How many more requests to try out."""
+    codeless: bool
+    """Whether no code of the type runs when a request is decoded."""
 
 
 @lru_cache(maxsize=1024)
@@ -81,7 +84,12 @@ def _plan(request_type: Any) -> _Plan:
     if known.problem:
         raise HandlerError(f"requests of type {shown(request_type)} would not arrive as they are: {known.problem}")
     untried = float("inf") if known.anything else TRIED if known.own_code else 0
-    return _Plan(_ENCODERS[known.order], decode, untried)
+    return _Plan(_ENCODERS[known.order], decode, untried, is_codeless(request_type))
+
+
+def decodes_alone(serializer: object, request_type: Any) -> bool:
+    """Whether no code but this library's and msgspec's runs when requests of a type are decoded."""
+    return type(serializer) is MsgspecSerializer and _plan(request_type).codeless
 
 
 def check_type(request_type: Any) -> None:

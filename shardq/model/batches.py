@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from signal import Signals
 from typing import Any, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Ending(NamedTuple):
@@ -43,8 +45,7 @@ class Failed(NamedTuple):
 NOT_ALONE = Failed(0, 0, 0, None)
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Messages of one tube, in order, still in the concatenation they were stored in.
 
     Nothing is sliced until `messages` is called: a codec decodes `payload` as a whole.
@@ -73,8 +74,8 @@ class Batch:
     unread: Any = None
     """Where its messages are that are not read yet. For the storage alone, which reads them before it returns it."""
 
-    count: int = field(init=False)
-    """How many messages there are."""
+    count: int = 0
+    """How many messages there are. Counted from `ends`."""
 
     def __post_init__(self) -> None:
         # Not found out anew each time: a worker's round looks at it a dozen times.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shardq._core.engine import Core as Engine
     from shardq._core.engine import Told
 
+#: Without the function that a NamedTuple makes one with: one is made for each batch.
+_hand = tuple.__new__
 #: How far a turn of the engine got.
 _ACKNOWLEDGED, _RELEASED, _DONE = 1, 2, 3
 
@@ -153,7 +155,7 @@ class Core:
         if how == _RELEASED or found is None:
             return None, how == _DONE, asleep
         key, token, batch = found
-        return Hand(key, token, EMPTY if batch is None else _batch(*batch)), True, asleep
+        return _hand(Hand, (key, token, EMPTY if batch is None else _batch(*batch))), True, asleep
 
     def _ring(self, engine: Engine, due: Sequence[int]) -> None:
         for slot in due:

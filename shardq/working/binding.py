@@ -10,6 +10,7 @@ from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from shardq.encoding.codec import decodes_alone
 from shardq.errors import (
     DecodeError,
     FencedError,
@@ -62,7 +63,8 @@ class Binding:
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._info: HandlerInfo
-        """Known from `open` on."""
+        self._decodes_alone: bool
+        """Both are known from `open` on."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._untold: Sequence[Output] = ()
@@ -89,6 +91,7 @@ class Binding:
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._info, self._context = info_of(self._class), copy_context()
+        self._decodes_alone = decodes_alone(self._worker.queue.serializer, self._info.kind)
         if self._lease:
             self._lease.begin(self._worker.waiting.interrupt)
         if self._turns.at_once:
@@ -268,7 +271,7 @@ class Binding:
             handler._in_hand = self._in_hand
             self._outbox.open(batch)
             returned = self._returned(handler, requests, batch)
-            if is_awaitable(returned):
+            if returned is not None and is_awaitable(returned):
                 returned = await returned
             outputs = self._outbox.close()
             if self._callers.wait:
@@ -345,4 +348,6 @@ class Binding:
     def _decoded_bare(self, batch: Batch) -> list[Any]:
         """The requests of messages with nothing in front of them. A request type may have code, as validators are."""
         decode = self._worker.queue.serializer.decode
+        if self._decodes_alone:
+            return decode(self._info.kind, batch)
         return self._code.contained(self._context.copy(), decode, self._info.kind, batch)  # type: ignore[no-any-return]

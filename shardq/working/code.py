@@ -63,7 +63,7 @@ class Code:
             if not isinstance(error, Exception | SystemExit):
                 self._contain(error)
             raise
-        if is_awaitable(result):
+        if result is not None and is_awaitable(result):
             return self.result(context, lambda: result, batch=batch)
         self._hooks.after_step(_RETURNED)
         return result

@@ -14,9 +14,7 @@ class Worker:
         self.accepted, self._waits, self._now_s = 0, 0, 1.0
         self.at_work = at_work
         self.pauses_s: list[float] = []
-        self.pace = Pace(
-            lambda: self.accepted, lambda: self.at_work, lambda: self._waits, lambda: self._now_s, self._nap
-        )
+        self.pace = Pace(lambda: self.accepted, lambda: self.at_work, lambda: self._now_s, self._nap)
         self.handle(1, came=0, meets=met)
 
     def handle(
@@ -31,7 +29,7 @@ class Worker:
             self.pace.handed_out()
             self.accepted += came
             self._now_s += handler_s
-            self.pace.handled(count)
+            self.pace.handled(count, self._waits)
         return len(self.pauses_s) - before
 
     def idle(self, seconds: float) -> None:

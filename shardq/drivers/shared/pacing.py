@@ -27,21 +27,18 @@ _STEP_S, _LONGEST_S = 50e-6, 1e-3
 
 class Pace:
     """The pauses of the workers of one process. `accepted` tells how many requests the storage has accepted so far,
-    `at_work` how many workers of all processes have a batch in hand, and `waits` how often this process found the guard
-    taken.
+    and `at_work` how many workers of all processes have a batch in hand.
     """
 
     def __init__(
         self,
         accepted: Callable[[], int],
         at_work: Callable[[], int],
-        waits: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._accepted = accepted
         self._at_work = at_work
-        self._waits = waits
         self._clock = clock
         self._pause = pause
         self._handed_out_s = self._handled_s = 0.0
@@ -64,9 +61,10 @@ class Pace:
         """This process registered so many requests itself, as a handler does: it need not wait for these."""
         self._known += count
 
-    def handled(self, count: int) -> None:
-        """A worker handled so many requests, and is about to acknowledge them: pause if that is due."""
-        waited = self._waits()
+    def handled(self, count: int, waited: int) -> None:
+        """A worker handled so many requests, and is about to acknowledge them: pause if that is due. `waited`: how
+        often this process found the guard taken so far.
+        """
         met, self._waited = waited != self._waited, waited
         if not met and not self._step:
             self._is_due = False

@@ -66,7 +66,7 @@ class SharedStorage(Pausing, Recording):
         self._keeping = Keeping(self)
         self._kept = KeptIndex(self)
         self.deferrals = Deferrals(self)
-        self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work(), lambda: store.waits)
+        self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work())
 
     @property
     def limits(self) -> Limits:
@@ -115,7 +115,7 @@ class SharedStorage(Pausing, Recording):
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         if outputs:
             outputs = await self._keeping.sendable(outputs)
-        self.pace.handled(count)
+        self.pace.handled(count, self._store.waits)
         try:
             stored = self._store.delivering.pop(hand, count, outputs)
         except SegmentBusy:
@@ -127,7 +127,8 @@ class SharedStorage(Pausing, Recording):
     async def turn(
         self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool = True, outputs: Sequence[Output] = ()
     ) -> Hand | None:
-        promote_what_is_due(self._store)
+        if self._store.may_be_due:  # asked here as well: a call less for each batch
+            promote_what_is_due(self._store)
         if hand is None:
             # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
             with suppress(SegmentBusy):
@@ -135,7 +136,7 @@ class SharedStorage(Pausing, Recording):
             return None
         if outputs:
             outputs = await self._keeping.sendable(outputs)
-        self.pace.handled(hand.batch.count)
+        self.pace.handled(hand.batch.count, self._store.waits)
         try:
             found = self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
         except SegmentBusy:
