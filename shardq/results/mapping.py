@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from shardq.behind import behind
 from shardq.encoding.replies import Reply, decode_reply
-from shardq.errors import ConfigurationError, ResultTimeout, ShardqError, shown
+from shardq.errors import ConfigurationError, HandlerError, ResultTimeout, ShardqError, shown
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.model import Part
@@ -131,10 +131,19 @@ class Mapping:
     def progress(self) -> MapProgress:
         return self.tally.progress(self._total)
 
+    def check_open(self) -> None:
+        """Raise `HandlerError` before `open` and after `close`."""
+        if self._inbox is None:
+            raise HandlerError(
+                "results of a map are read inside of its block: write `async with queue.map(...) as results:`, or "
+                "`with queue.map_sync(...) as results:`, and read them there"
+            )
+
     async def more(self) -> Sequence[Any] | None:
         """The next results, as soon as there are any; all before them are consumed. None: there are none left. Raises
-        what a request failed with where no outcomes are wanted, and what `register` raises.
+        what a request failed with where no outcomes are wanted, what `register` raises, and what `check_open` does.
         """
+        self.check_open()
         while True:
             if self._error:
                 raise self._error

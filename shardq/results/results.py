@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -120,7 +120,11 @@ class SyncResults(_Block[Value]):
             self._runner.run(self._mapping.close())
 
     def __iter__(self) -> Iterator[Value]:
-        while (ready := self._runner.run(self._mapping.more())) is not None:
+        while (ready := self._more()) is not None:
             for result in ready:
                 self._mapping.handed_out += 1
                 yield result
+
+    def _more(self) -> Sequence[Value] | None:
+        self._mapping.check_open()
+        return self._runner.run(self._mapping.more())

@@ -555,6 +555,10 @@ async def test_a_map_of_nothing(queue: Queue) -> None:
         assert [result async for result in results] == []
     await nothing_is_left(queue)
 
+    for outside in (results, queue.map(Double, [])):
+        with pytest.raises(HandlerError, match="inside of its block: write `async with"):
+            await anext(outside)
+
 
 async def test_an_infinite_input_is_read_as_results_are_consumed(queue: Queue, worker: Worker) -> None:
     read = count()
@@ -770,7 +774,11 @@ async def test_a_map_without_a_loop(queue: Queue, worker: Worker) -> None:
 
     def left() -> int:
         with queue.map_sync(Double, items(300), window=50) as results:
-            return next(iter(results))
+            first = next(iter(results))
+        for outside in (results, queue.map_sync(Double, [])):
+            with pytest.raises(HandlerError, match="inside of its block"):
+                next(iter(outside))
+        return first
 
     def streamed() -> Generator[int, None, None]:
         with queue.map_sync(Double, items(300), window=50) as results:
