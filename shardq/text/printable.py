@@ -41,6 +41,13 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
 
 
+def cut_to_bytes(text: str, most: int) -> str:
+    """The text, without its middle where it has more bytes in UTF-8 than about `most`."""
+    if 4 * len(text) <= most or len(whole := text.encode(errors="replace")) <= most:
+        return text
+    return f"{whole[: most // 2].decode(errors='ignore')}\n...\n{whole[-most // 2 :].decode(errors='ignore')}"
+
+
 def fitted(text: str, columns: int) -> str:
     """As much of the text as fits into so many columns of a terminal, where some characters take two."""
     if text.isascii():

@@ -37,6 +37,7 @@ from shardq.model import (
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
+from shardq.text.printable import cut_to_bytes
 from shardq.working.callers import tell_holders
 from shardq.working.outcome import Done, Leave
 
@@ -47,8 +48,10 @@ else:
 
 log = logging.getLogger("shardq.worker")
 
-#: Most characters of a traceback in a dead letter: the reserve has to hold many.
-_TRACEBACK_CHARACTERS = 8000
+#: Most bytes of a traceback: the reserve has to hold many dead letters, and the smallest storage what tells a caller.
+_TRACEBACK_BYTES = 8000
+#: Bytes that take the place of the middle of a text.
+_CUT_BYTES = 8
 #: How many seconds a supervisor may take to write down how its worker died, and after how many to look again.
 _NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
 #: How long a thread rests where there was no room for a dead letter.
@@ -168,16 +171,18 @@ class Failures:
         return [Output(KEPT_PIPE, [kept])]
 
     def _fitting(self, failure: Failure, encoded: Callable[[Failure], bytes]) -> bytes:
-        """The message that tells of the failure, without the arguments of the exception where the storage never takes
-        it with them.
+        """The message that tells of the failure, without what the storage never takes: the arguments of the exception
+        first, then the middle of its traceback.
         """
         message, most = encoded(failure), self._storage.limits.message_bytes
-        if len(message) <= most or failure.arguments is None:
+        if len(message) > most and failure.arguments is not None:
+            left_out = f"[arguments of {len(failure.arguments):,} bytes left out: the storage takes {most:,}]"
+            failure = msgspec.structs.replace(failure, message=f"{failure.message}\n{left_out}", arguments=None)
+            message = encoded(failure)
+        if len(message) <= most:
             return message
-        said = (
-            f"{failure.message}\n[arguments of {len(failure.arguments):,} bytes left out: the storage takes {most:,}]"
-        )
-        return encoded(msgspec.structs.replace(failure, message=said, arguments=None))
+        room = max(0, len(failure.traceback.encode()) - (len(message) - most) - _CUT_BYTES)
+        return encoded(msgspec.structs.replace(failure, traceback=cut_to_bytes(failure.traceback, room)))
 
     def _secrets(self) -> Secrets:
         try:
@@ -270,7 +275,7 @@ def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, fa
         failed.attempts,
         failed.first_us,
         failed.last_us,
-        text(error, _TRACEBACK_CHARACTERS),
+        cut_to_bytes(text(error, _TRACEBACK_BYTES), _TRACEBACK_BYTES),
     )
 
 

@@ -1,11 +1,13 @@
-"""When a request that failed is tried again."""
+"""When a request that failed is tried again, and how large its dead letter may be."""
 
 from __future__ import annotations
 
 import pytest
 
-from shardq.model import Failed, Retry
-from shardq.working.failure import rest_s
+from shardq.model import Batch, Failed, Retry
+from shardq.shm.memory.extents import _LETTER_BYTES
+from shardq.shm.words import PAGE
+from shardq.working.failure import raised, rest_s
 
 RETRY = Retry(backoff_s=2.0, backoff_max_s=300.0, jitter=False)
 NOW_US = 1_800_000_000_000_000
@@ -19,3 +21,14 @@ NOW_US = 1_800_000_000_000_000
 def test_a_rest_is_never_longer_than_its_backoff(passed_s: float, left_s: float) -> None:
     failed = Failed(1, NOW_US, NOW_US, None)
     assert rest_s(RETRY, "m/H/0/0", 0, failed, NOW_US + int(passed_s * 1e6)) == pytest.approx(left_s)
+
+
+def test_a_dead_letter_is_no_larger_than_what_is_kept_for_it() -> None:
+    """By the bytes of its text, whatever its characters are."""
+    error = ValueError("\U0001f600" * 5000)
+    error.add_note("\U0001f600" * 5000)
+    failed = Failed(1, NOW_US, NOW_US, None)
+
+    letter = raised(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), b"x", 0, error, failed)
+
+    assert len(letter.encoded()) <= _LETTER_BYTES - PAGE

@@ -13,21 +13,32 @@ import pytest
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import of_url
 from shardq.drivers.redis.connections.tries import PATIENCE_S
+from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.outputs import sending
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.sleeping import Look, Places
-from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved, StorageRefused, StorageUnavailable
-from shardq.model import Counts, Hand, Terms, When, handler_name
+from shardq.errors import (
+    ConfigurationError,
+    MessageTooLarge,
+    RequestFailed,
+    StorageMoved,
+    StorageRefused,
+    StorageUnavailable,
+)
+from shardq.handler import Handler
+from shardq.model import Counts, Hand, Retry, Terms, When, handler_name
 from shardq.outputs import Output
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
+from shardq.working.worker import Worker
 from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
 from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, busy, eventually, finished, suspended
+from tests.support.workers import working
 
 HANDLER, PARTITIONS = "app.jobs/Resize", 8
 TERMS = {HANDLER: Terms((0,), 10)}
@@ -269,6 +280,28 @@ async def test_where_one_partition_is_full_nothing_is_taken(storage: RedisStorag
     assert await finished(waiting) == 2
     with pytest.raises(MessageTooLarge, match="8 partitions"):
         await storage.append([(f"{KEYS[0]}/0", [bytes(70_000)]), (f"{KEYS[1]}/0", [b"beside"])])
+
+
+class Deep(Handler[Note, int]):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *notes: Note) -> list[int]:
+        error = ValueError("too deep")
+        error.add_note("line\n" * 5000)
+        raise error
+
+
+async def test_a_failure_that_is_larger_than_a_partition_takes_reaches_its_caller() -> None:
+    prefix = f"{segment_name()}_"
+    settings = StorageSettings(prefix=prefix, capacity_bytes=256 * 1024)
+    storage = storage_of(f"{running_server().url}?partitions=64", settings)
+    queue = Queue(storage)
+    await storage.wait(frozenset({handler_name(Deep)}), 0)
+    async with working(Worker(RedisLock(storage), queue)):
+        with pytest.raises(RequestFailed, match="too deep") as failed:
+            await queue.call(Deep, Note("a", 1))
+    assert failed.value.traceback.startswith("Traceback")
+    await removed_when_right(storage)
 
 
 async def test_a_full_partition_holds_up_no_other(storage: RedisStorage) -> None:
