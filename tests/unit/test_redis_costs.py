@@ -236,6 +236,13 @@ async def recurrent(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     return lambda: Queue(storage).register(Spread, *map(Job, range(2000)), recurrent=3600)
 
 
+async def recurrent_at_one_time(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    """The last page of a listing."""
+    await Queue(storage).register(Spread, *map(Job, range(5000)), recurrent=3600)
+    due_us = (await storage.scheduled(limit=1))[0].due_us
+    return lambda: storage.scheduled((due_us, "9" * 16, 0))
+
+
 async def cancellation(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     queue = Queue(storage)
     await queue.register(Spread, *map(Job, range(10_000)), defer=3600)
@@ -284,7 +291,7 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     "begin",
     [
         *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call, large_call_beside_unique_ones),
-        *(new_messages, deferred, what_is_due, recurrent, cancellation),
+        *(new_messages, deferred, what_is_due, recurrent, recurrent_at_one_time, cancellation),
         pytest.param(outputs(When(after_us=10**10), absent=False), id="outputs-later"),
         pytest.param(outputs(None, absent=True), id="outputs-absent"),
         pytest.param(outputs(None, absent=True, partitions=2), id="outputs-absent-elsewhere"),

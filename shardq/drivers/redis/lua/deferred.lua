@@ -12,22 +12,6 @@ local function tell(number, entry)
     messages = messages + size_of(entry.body)
 end
 
--- How many in DUE are due before that time, or at it under a number that is not greater.
-local function rank_behind(due_us, number)
-    local low, high = 0, redis.call('HLEN', WAITING)
-    while low < high do
-        local middle = math.floor((low + high) / 2)
-        local there = redis.call('ZRANGE', DUE, middle, middle, 'WITHSCORES')
-        local its_due_us = tonumber(there[2] or math.huge)
-        if its_due_us < due_us or (its_due_us == due_us and there[1] <= number) then
-            low = middle + 1
-        else
-            high = middle
-        end
-    end
-    return low
-end
-
 if args.number then
     local entry = entry_of(args.number)
     if entry and not entry.schedule then
@@ -35,7 +19,7 @@ if args.number then
     end
     return found
 end
-local from = args.after and rank_behind(args.after[1], args.after[2]) or 0
+local from = args.after and rank_behind(DUE, args.after[1], args.after[2]) or 0
 while messages < args.limit do
     local number = redis.call('ZRANGE', DUE, from, from)[1]
     if not number then

@@ -5,23 +5,11 @@
 -- Returns, for each: due time and number, pipe, schedule, body.
 local found = {}
 for _, key in ipairs({AGAIN, STARVED}) do
-    local from, begin = args.after and int(args.after[1]) or '-inf', 0
-    local number = 0
-    while number < args.limit do
-        local some = redis.call('ZRANGEBYSCORE', key, from, '+inf', 'LIMIT', begin, 64)
-        for _, place in ipairs(some) do
-            local entry = entry_of(place)
-            local later = not args.after or entry.due_us > args.after[1] or place > args.after[2]
-            if later and number < args.limit then
-                found[#found + 1] = cmsgpack.pack({entry.due_us, place, entry.pipe, entry.schedule})
-                found[#found + 1] = entry.body
-                number = number + 1
-            end
-        end
-        if #some < 64 then
-            break
-        end
-        begin = begin + 64
+    local from = args.after and rank_behind(key, args.after[1], args.after[2]) or 0
+    for _, number in ipairs(redis.call('ZRANGE', key, from, from + args.limit - 1)) do
+        local entry = entry_of(number)
+        found[#found + 1] = cmsgpack.pack({entry.due_us, number, entry.pipe, entry.schedule})
+        found[#found + 1] = entry.body
     end
 end
 return found

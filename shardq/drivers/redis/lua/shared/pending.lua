@@ -33,6 +33,22 @@ local function next_due()
     return tonumber(once or again or nil)
 end
 
+-- How many in DUE, AGAIN or STARVED are due before that time, or at it under a number that is not greater.
+local function rank_behind(key, due_us, number)
+    local low, high = 0, redis.call('HLEN', WAITING)
+    while low < high do
+        local middle = math.floor((low + high) / 2)
+        local there = redis.call('ZRANGE', key, middle, middle, 'WITHSCORES')
+        local its_due_us = tonumber(there[2] or math.huge)
+        if its_due_us < due_us or (its_due_us == due_us and there[1] <= number) then
+            low = middle + 1
+        else
+            high = middle
+        end
+    end
+    return low
+end
+
 -- Wake one that reckons with an instant which is earlier than those that were known.
 local function reckon_with(instant, before)
     if not before or instant < before then
