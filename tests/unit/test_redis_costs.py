@@ -24,7 +24,7 @@ from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_server import removed_when_right, running_server
-from tests.support.tasks import cancelled
+from tests.support.tasks import LIMIT_S, cancelled
 from tests.unit.queue_handlers import Job
 
 HANDLER = "app.jobs/Resize"
@@ -236,6 +236,26 @@ async def recurrent(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     return lambda: Queue(storage).register(Spread, *map(Job, range(2000)), recurrent=3600)
 
 
+async def room_for_many_that_wait(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    """The server wakes some, and each that finds room another one: none of them has to look by itself."""
+    storage.settings.capacity_bytes, storage.settings.safety_net = 1 << 20, 3600.0
+    all_of_it = bytes(storage.limits.message_bytes)
+    assert await storage.append([(PIPE, [all_of_it])])
+    parts = [(f"{HANDLER}/8/0", [bytes(100_000)])], [(f"{HANDLER}/8/0", [b"x"])]
+    number = 700
+    waiting = [asyncio.create_task(storage.append_when_room(parts[place > 0])) for place in range(number)]
+    asleep = (await storage.server.layout()).key(0, "SLEEPS")
+    while await storage.server.ask(b"HLEN", asleep) < number:
+        pass
+
+    async def go_on() -> None:
+        await storage.remove(PIPE, all_of_it)
+        async with asyncio.timeout(LIMIT_S):
+            assert sum(await asyncio.gather(*waiting)) == number  # type: ignore[arg-type]
+
+    return go_on
+
+
 async def recurrent_at_one_time(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     """The last page of a listing."""
     await Queue(storage).register(Spread, *map(Job, range(5000)), recurrent=3600)
@@ -291,6 +311,7 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     "begin",
     [
         *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call, large_call_beside_unique_ones),
+        room_for_many_that_wait,
         *(new_messages, deferred, what_is_due, recurrent, recurrent_at_one_time, cancellation),
         pytest.param(outputs(When(after_us=10**10), absent=False), id="outputs-later"),
         pytest.param(outputs(None, absent=True), id="outputs-absent"),

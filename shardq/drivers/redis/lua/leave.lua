@@ -4,7 +4,7 @@
 -- args: sleeper, room (whether it waited for room)
 if not get_up(args.sleeper) then
     if args.room then
-        wake_all(ROOM)
+        wake_for_room(1)
     else
         for _, place in ipairs(first_places(nil)) do
             wake_for(string.match(place, '^([^%z]*)'))

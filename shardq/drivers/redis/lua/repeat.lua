@@ -37,6 +37,9 @@ if state.arriving or (#new > 0 and not fits(nbytes, args.most)) then
     end
     return -1
 end
+if args.woken then
+    wake_for_room(1)
+end
 for _, entry_number in ipairs(changed) do
     local entry = entry_of(entry_number)
     if entry.schedule ~= args.schedule then

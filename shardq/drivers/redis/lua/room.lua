@@ -15,6 +15,9 @@ if args.owes then
     return over
 end
 if fits(args.nbytes, args.most) then
+    if args.woken then
+        wake_for_room(1)
+    end
     return 1
 end
 if args.sleeper then

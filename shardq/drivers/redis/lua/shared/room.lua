@@ -14,7 +14,7 @@ local function tell_of_room()
         redis.call('DEL', STARVED)
         wake_timekeeper()
     end
-    wake_all(ROOM)
+    wake_for_room(64)
     if figure('accepted') == figure('handled') then
         wake_all(QUIET)
         if figure('deferred') == 0 then

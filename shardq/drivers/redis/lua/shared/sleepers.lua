@@ -60,6 +60,18 @@ local function wake_all(event)
     end
 end
 
+-- Wake so many at most of those that wait for room. They take turns; one that finds room wakes another.
+local function wake_for_room(most)
+    for _ = 1, 4 * most do
+        local found = first_with(SLEEPERS, ROOM .. '\0', state.woken) or first_with(SLEEPERS, ROOM .. '\0')
+        if not found or most == 0 then
+            return
+        end
+        state.woken = found
+        most = most - (ring(string.sub(found, #ROOM + 2)) and 1 or 0)
+    end
+end
+
 -- Wake all, whatever they sleep for.
 local function wake_everyone()
     for _ = 1, 100000 do

@@ -21,5 +21,8 @@ local function bodies_to_store()
         commit()
         return nil, -1
     end
+    if args.woken then
+        wake_for_room(1)
+    end
     return bodies, number
 end
