@@ -65,8 +65,7 @@ def _as_values(found: Found, view: View) -> dict[str, Any]:
     values = {"id": number, "handler": kept.handler, "ready": ready, "attempts": reply.attempts}
     if reply.failure:
         return values | {"error": reply.failure.message, "traceback": reply.failure.traceback}
-    [result] = view.result(bytes(reply.results), kept.handler)
-    return values | {"result": result}
+    return values | {"result": view.only_result(bytes(reply.results), kept.handler)}
 
 
 def _short(values: dict[str, Any]) -> str:

@@ -27,8 +27,13 @@ class View:
         secrets = noted if known is None else info_of(known).secrets
         return readable(message, secrets, reveal=self._reveal)
 
-    def result(self, result: bytes, handler: str) -> Any:
-        """The list with the result of such a request."""
+    def results(self, results: bytes, handler: str) -> Any:
+        """The results of such requests, as a list. Where they cannot be read, what stands in their place."""
         known = self._handlers.get(handler)
         secrets = NO_SECRETS if known is None else info_of(known).secrets_of_results
-        return readable(result, secrets, reveal=self._reveal)
+        return readable(results, secrets, reveal=self._reveal)
+
+    def only_result(self, results: bytes, handler: str) -> Any:
+        """The result in a list of one."""
+        shown = self.results(results, handler)
+        return shown[0] if isinstance(shown, list) else shown

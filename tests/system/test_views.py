@@ -17,7 +17,8 @@ import pytest
 from shardq.cli import FAILED, OK, main
 from shardq.deadletters import DeadLetter
 from shardq.drivers import SharedStorage
-from shardq.model import dead_pipe
+from shardq.encoding.replies import kept_result, success
+from shardq.model import KEPT_PIPE, Batch, dead_pipe
 from tests.support import hands, python
 from tests.support.drivers import MIB
 from tests.support.programs import ROOT
@@ -124,6 +125,19 @@ def test_what_cannot_be_read_is_shown_as_it_is(kind: str, name: str, url: str, s
     first, strange, last = json.loads(out)
     assert (status, errors, first, last) == (OK, "", 1, 2)
     assert set(strange) == {"undecodable", "because"}
+
+
+def test_such_a_result_hides_no_others(name: str, url: str, said: Say) -> None:
+    batch = Batch(0, 1, (1,), b"\x01")
+    replies = [success([0], [its], batch, 0) for its in (b"\x01", UNREADABLE["keys that are maps"], b"\x02")]
+    leave(name, *(kept_result(b"d" * 16, "app/H", 1, reply) for reply in replies), pipe=KEPT_PIPE)
+
+    status, out, errors = said("results", "--json")
+
+    first, strange, last = [its["result"] for its in json.loads(out)]
+    assert (status, errors, first, last) == (OK, "", 1, 2)
+    assert set(strange) == {"undecodable", "because"}
+    assert said("results")[0] == OK
 
 
 def test_such_a_letter_hides_no_others(name: str, url: str, said: Say) -> None:

@@ -139,9 +139,8 @@ def _returned(view: View, buried: Buried, performed: Performed) -> Any:
     except Exception:  # all that values may raise that no message can hold
         return shown(performed.returned)
     if isinstance(performed.returned, list):
-        return view.result(packed, buried.letter.handler)
-    [only] = view.result(b"\x91" + packed, buried.letter.handler)
-    return only
+        return view.results(packed, buried.letter.handler)
+    return view.only_result(b"\x91" + packed, buried.letter.handler)
 
 
 def _without_secrets(message: bytes, handler: type[Handler[Any]]) -> bytes:
