@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path, PurePath
 from types import SimpleNamespace, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -52,6 +53,8 @@ def concrete_types(kind: Any) -> frozenset[type] | None:
         return None
     if is_typeddict(kind):
         return frozenset((dict,))
+    if kind in (Path, PurePath):  # all that these make are of a class of the system
+        return frozenset((type(kind()),))
     if isinstance(kind, type) and not get_args(kind):
         return frozenset((kind,))
     if get_origin(kind) in _CONTAINERS:

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -177,10 +178,11 @@ def test_without_a_request_type_the_error_says_where_to_write_it(handler: type[H
         (Job | None, {Job, type(None)}),
         (list[Job], {list}),
         (Job | list[int], {Job, list}),
+        (Path | None, {type(Path()), type(None)}),
         (Sequence[Job], None),
         (Job | Any, None),
     ],
-    ids=["one", "two", "one or none", "list", "one or list", "a sequence", "one or any"],
+    ids=["one", "two", "one or none", "list", "one or list", "a path or none", "a sequence", "one or any"],
 )
 def test_the_classes_of_a_request_type(kind: Any, types: set[type] | None) -> None:
     assert concrete_types(kind) == types

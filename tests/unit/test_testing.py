@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -542,6 +543,13 @@ class Double(Handler[int, int]):
         return [2 * number for number in numbers]
 
 
+class Rename(Handler[Path, Path]):
+    """Takes a class of which Python makes instances of another one."""
+
+    def perform(self, *paths: Path) -> list[Path]:
+        return [path.with_suffix(".png") for path in paths]
+
+
 async def test_calls_are_handled_at_once() -> None:
     queue = LocalQueue()
     assert await queue.call(Double, 2) == 4
@@ -549,6 +557,7 @@ async def test_calls_are_handled_at_once() -> None:
         assert [result async for result in results] == [2 * number for number in range(500)]
     assert queue.registered(Double) == [2, *range(500)]
     assert await queue.drain() == 0
+    assert await queue.call(Rename, Path("a.jpg")) == Path("a.png")
 
 
 class Root(Handler[int, float]):
