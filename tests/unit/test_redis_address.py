@@ -6,11 +6,13 @@ import ssl
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis, SSLConnection
+from redis.asyncio import Redis, RedisCluster, SSLConnection
+from redis.asyncio.sentinel import Sentinel
+from redis.credentials import UsernamePasswordCredentialProvider
 
 from shardq.connect import signpost, without_secrets
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.connections.address import Address, of_client, of_url
+from shardq.drivers.redis.connections.address import Address, of_client, of_url, seeds_of_client
 from shardq.errors import ConfigurationError
 
 
@@ -85,6 +87,15 @@ def test_a_client_that_would_be_less_safe_here_is_refused() -> None:
     client.connection_pool.connection_kwargs["credential_provider"] = object()
     with pytest.raises(ConfigurationError, match="credential_provider"):
         of_client(client)
+    cluster = RedisCluster(host="host", credential_provider=UsernamePasswordCredentialProvider("name", "secret"))
+    with pytest.raises(ConfigurationError, match="credential_provider"):
+        seeds_of_client(cluster)
+
+
+def test_a_client_that_finds_its_server_by_itself_is_refused() -> None:
+    """It says no host, and would be taken for one of a server on this host."""
+    with pytest.raises(ConfigurationError, match="Sentinel"):
+        of_client(Sentinel([("host", 26379)]).master_for("name"))
 
 
 SECRET = "hush"

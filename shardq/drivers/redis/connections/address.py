@@ -62,7 +62,7 @@ class Address:
 
 def of_client(redis: Any) -> Address:
     """Where a client of `redis.asyncio` (or `redis`) connects to. Raises `ConfigurationError` for what is none, and for
-    one that finds its user and password while it connects.
+    one that finds its server, or its user and password, while it connects.
     """
     pool = getattr(redis, "connection_pool", None)
     if pool is None:
@@ -70,17 +70,29 @@ def of_client(redis: Any) -> Address:
             f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...) or "
             "redis.asyncio.cluster.RedisCluster(...)"
         )
-    if pool.connection_kwargs.get("credential_provider"):
-        raise ConfigurationError("a client with a credential_provider cannot be used: give it username and password")
+    if hasattr(pool, "sentinel_manager"):
+        raise ConfigurationError(
+            "a client of Sentinel cannot be used: give one with a name that leads to the master, or use a cluster"
+        )
+    _check_credentials(pool.connection_kwargs)
     return _of_options(pool.connection_kwargs, "SSL" in pool.connection_class.__name__)
 
 
 def seeds_of_client(redis: Any) -> tuple[Address, ...]:
-    """Servers of the cluster that a client connects to; of another client none."""
+    """Servers of the cluster that a client connects to; of another client none. Raises `ConfigurationError` as
+    `of_client` does.
+    """
     nodes = getattr(getattr(redis, "nodes_manager", None), "startup_nodes", {})
     options = getattr(redis, "connection_kwargs", {})
+    if nodes:
+        _check_credentials(options)
     tls = "SSL" in getattr(options.get("connection_class"), "__name__", "")
     return tuple(_of_options(options | {"host": node.host, "port": node.port, "db": 0}, tls) for node in nodes.values())
+
+
+def _check_credentials(options: Mapping[str, Any]) -> None:
+    if options.get("credential_provider"):
+        raise ConfigurationError("a client with a credential_provider cannot be used: give it username and password")
 
 
 class Target(NamedTuple):
