@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,25 @@ async def test_a_server_that_cannot_confirm_is_refused() -> None:
                 await connected(f"{server.url}?fsync=true")
         finally:
             server.end()
+
+
+async def test_what_is_put_away_as_the_last_is_brought_on_is_brought_on_as_well() -> None:
+    """In the turn of the loop in which the task ends that does so, before anything is told of that."""
+    storage, looks = RedisStorage(Address(), replicas=1), list[str]()
+    bring_on = storage._forwarding.bring_on
+
+    def at_once() -> None:
+        with suppress(StopIteration):
+            bring_on(0).send(None)
+
+    async def run(name: str, *_: object, **__: object) -> list[list[bytes]]:
+        looks.append(name)
+        if len(looks) == 1:
+            asyncio.get_running_loop().call_soon(at_once)
+        return [[]]
+
+    vars(storage.server)["run"] = run
+    await bring_on(0)
+
+    await eventually(lambda: len(looks) == 2, "it is looked at again")
+    assert storage._forwarding._behind == {}

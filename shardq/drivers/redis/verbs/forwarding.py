@@ -50,9 +50,10 @@ class Forwarding:
             return
         place = asyncio.get_running_loop(), source
         self._once_more.add(source)
-        if place not in self._behind:
+        before = self._behind.get(place)
+        if before is None or before.done():  # the loop has not called back yet
             task = self._behind[place] = place[0].create_task(self._bring_on_behind(source))
-            task.add_done_callback(lambda _: self._behind.pop(place))
+            task.add_done_callback(lambda its: self._behind.pop(place) if self._behind.get(place) is its else None)
 
     async def _bring_on_behind(self, source: int) -> None:
         with suppress(ShardqError):  # what is left is seen by the next one that looks
