@@ -96,6 +96,13 @@ def test_nothing_is_renewed_under_the_users_hands(page: Page, url: str, address:
     page.wait_for_function("document.querySelector('.card .value')?.innerText == '1'")
 
 
+def test_a_user_who_is_let_in_no_more_is_told_so(chromium: Browser, address: str) -> None:
+    with opened(chromium, address, expects=("401",)) as page:
+        until_text(page, "Live")
+        page.context.clear_cookies()
+        until_text(page, "You are not let in any more")
+
+
 def test_letters_are_filtered_put_back_and_the_way_back_is_kept(page: Page, url: str, address: str) -> None:
     let_fail(url, Fulfil, *ORDERS)
     page.goto(f"{address}dead")

@@ -16,7 +16,7 @@
     );
   };
   const say = (name, text) => {
-    if (state === null || state.dataset.is === name) return;
+    if (state === null || state.textContent === text) return;
     state.dataset.is = name;
     state.textContent = text;
   };
@@ -38,7 +38,10 @@
     if (held(live())) event.detail.shouldSwap = false;
   });
   document.addEventListener("htmx:afterSwap", () => say("live", "Live"));
-  document.addEventListener("htmx:responseError", () => say("lost", "The storage cannot be looked at"));
+  document.addEventListener("htmx:responseError", (event) => {
+    const isLetIn = event.detail.xhr.status !== 401;
+    say("lost", isLetIn ? "The storage cannot be looked at" : "You are not let in any more");
+  });
   for (const lost of ["htmx:sendError", "htmx:timeout"]) {
     document.addEventListener(lost, () => say("lost", "This page does not answer"));
   }
