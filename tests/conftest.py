@@ -15,7 +15,7 @@ import pytest
 from shardq.protocols import Lock, Storage
 from tests.support import other_core
 from tests.support.able import able_driver
-from tests.support.alternatives import other_storages
+from tests.support.alternatives import EVERY_CASE, chosen_by_name, other_cases, other_storages
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.engines import using
@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+    config.addinivalue_line("markers", f"{EVERY_CASE}: a run takes each case of the test, and not every other one")
     config.addinivalue_line("markers", "requires(*capabilities): run only on drivers that have all of them")
 
 
@@ -79,6 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _deselect(config, items, list(other_core.surplus(items)))
     _deselect(config, items, left_out(items, one_of_each=config.getoption("--one-of-each")))
     _deselect(config, items, list(other_storages(items)))
+    if not chosen_by_name(config):
+        _deselect(config, items, list(other_cases(items)))
     if config.getoption(other_core.OPTION):
         other_core.note_other(items)
 

@@ -1,9 +1,12 @@
-"""Over which storage a case of a whole program or a worker runs, of those it could run over: over one, which the seed
-draws.
+"""What a run takes of the cases of whole programs and workers, as the seed draws: of a table of cases every other one,
+and each case over one of the storages that it could run over.
 
 What such a case proves lies above the drivers, and the contracts prove of each driver what it relies on. The cases of a
 function take turns: one over a server, the next one in shared memory. Where a case has more than three storages, as
-moves have, it runs over two of them. With `SHARDQ_FAULTS=all` over each.
+moves have, it runs over two of them.
+
+The cases of a table prove one sentence of various values, and most of them take processes of their own. Those of a test
+that wears `every_case` all run. With `SHARDQ_FAULTS=all` each case runs, over each storage.
 """
 
 from __future__ import annotations
@@ -23,13 +26,38 @@ from tests.support.drivers import Driver
 from tests.support.homes import SegmentHome, ServerHome
 from tests.support.ids import without
 from tests.support.loops import BOTH
+from tests.support.other_core import is_other
 from tests.support.places import PLACES
 
 _TESTS = Path(__file__).parents[1]
+#: Faults whose cases are a table, too, and take servers and families of their own.
+_FAULTS = ("test_kill_callers", "test_kill_tickets", "test_redis_callers", "test_redis_tickets")
+_FAULTS += ("test_redis_fail_over", "test_redis_outages_callers")
+#: The mark of a test of which a run takes each case.
+EVERY_CASE = "every_case"
 #: From so many storages on, a case runs over two of them.
 _MANY = 4
 
 _HOMES = {SegmentHome: ("segment", "SegmentHome"), ServerHome: ("server", "ServerHome")}
+
+
+def chosen_by_name(config: pytest.Config) -> bool:
+    """Whether tests are run that were asked for, by their names or by words in them."""
+    return bool(config.option.keyword) or any("::" in argument for argument in config.args)
+
+
+def other_cases(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """All but every other case of each table."""
+    if EVERYTHING:
+        return
+    functions = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        in_half = item.path.is_relative_to(_TESTS / "system") or item.path.stem in _FAULTS
+        if in_half and not item.get_closest_marker(EVERY_CASE) and not is_other(item):
+            functions[item.nodeid.partition("[")[0]].append(item)
+    for function, cases in functions.items():
+        random = Random(f"{os.environ[SEED]} cases of {function}")
+        yield from random.sample(sorted(cases, key=lambda item: item.nodeid), len(cases) // 2)
 
 
 def other_storages(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:

@@ -27,6 +27,7 @@ _FLAGS = (
     f"--host-resolver-rules=MAP {NAMED} 127.0.0.1",
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--renderer-process-limit=1", "--disable-site-isolation-trials", "--process-per-site"),
 )
 
 

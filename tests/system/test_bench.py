@@ -59,11 +59,10 @@ def test_each_way_of_a_scenario_returns_its_figures(scenario: Scenario, contesta
     assert all(math.isfinite(value) and value >= 0 for value in figures.values())
 
 
-@pytest.mark.parametrize(("scenario", "contestant"), cases(CONTESTANTS))
-def test_each_contestant_has_what_its_function_takes(scenario: Scenario, contestant: Contestant) -> None:
-    if contestant.missing:
-        pytest.skip(f"{contestant.name} needs {contestant.needs}")
-    inspect.signature(resolve_name(contestant.function)).bind(SMALLEST, **contestant.arguments)
+def test_each_contestant_has_what_its_function_takes() -> None:
+    for _, contestant in CONTESTANTS:
+        if not contestant.missing:
+            inspect.signature(resolve_name(contestant.function)).bind(SMALLEST, **contestant.arguments)
 
 
 def _figures_of(contestant: Contestant) -> Figures:

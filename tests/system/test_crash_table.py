@@ -182,6 +182,8 @@ REGISTER = """
 import asyncio, sys
 from shardq import connect
 from tests.support.crashing import Ask, Router
+
+pytestmark = pytest.mark.every_case
 queue = asyncio.run(connect(sys.argv[1]))
 sys.exit(0 if queue.register_sync(Router, Ask(1, sys.argv[2])) else 1)
 """

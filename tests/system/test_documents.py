@@ -18,6 +18,7 @@ LANGUAGES = {"python", "py", "console", "text", "first", "{toctree}", "{fact}", 
 PAGES = {str(path.relative_to(ROOT)): blocks for path in documents(ROOT) if (blocks := blocks_of(path))}
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_are_true(page: str, tmp_path: Path) -> None:
     check_page(ROOT / page, PAGES[page], tmp_path)

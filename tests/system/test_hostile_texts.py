@@ -24,6 +24,8 @@ from tests.support.homes import Home, SegmentHome, on_each_home
 from tests.support.hostile import ALL, HOSTILE, NAME, Speaks, Text, acting
 from tests.support.letters import let_fail, letters_at
 
+pytestmark = pytest.mark.every_case
+
 TUBE = f"app.{NAME}/Resize/3/0"
 SPEAKS = f"{hostile.__name__}/Speaks"
 APP = ("--app", hostile.__name__)

@@ -251,6 +251,8 @@ def test_a_process_that_has_the_guard_in_another_container_is_not_taken_for_one_
     text = """
 import sys
 from shardq.shm.registry import attach_store
+
+pytestmark = pytest.mark.every_case
 store = attach_store(sys.argv[1])
 store.begin_section()
 print("inside", flush=True)

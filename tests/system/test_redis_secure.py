@@ -31,6 +31,8 @@ from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, program, running_server
 from tests.support.tasks import LIMIT_S
 
+pytestmark = pytest.mark.every_case
+
 SECRET = "hush-hush"
 
 

@@ -20,6 +20,8 @@ from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
 from tests.support.letters import Card, Charge, Login, SignIn, let_fail, letters_at, name_of
 
+pytestmark = pytest.mark.every_case
+
 APP = ("--app", letters.__name__)
 SECRETS = ("hunter2", "4711", "SN-77", "0815")
 LOGIN = Login("Ann", "hunter2", 4711, {"Serial_Number": "SN-77", "os": "linux"})

@@ -25,6 +25,8 @@ from tests.support.ids import text_of
 from tests.support.letters import Fulfil, Order, User, let_fail, letters_at
 from tests.support.page import COOKIE, OWN, SECRET, asked, served, site_of
 
+pytestmark = pytest.mark.every_case
+
 SEEN = [*VIEWS, *QUESTIONS]
 ALL = [*SEEN, *ACTIONS]
 SECURE = {

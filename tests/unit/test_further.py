@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 
 from tests.support.chance import SEED
@@ -65,24 +65,26 @@ def test_a_driver_that_is_asked_for_by_its_name_is_there() -> None:
     assert {str(names) for names in drivers(FACTS, "-k", "cluster").values()} == {"['redis, cluster']"}
 
 
-def storages(*words: str, faults: str = "") -> list[set[str]]:
-    """Over what each case of `FAIR` runs that could run over all."""
-    found = defaultdict[str, set[str]](set)
-    for case, storage, others in re.findall(
+def storages(*words: str, faults: str = "") -> dict[tuple[str, str], set[str]]:
+    """Over what each case of `FAIR` runs that could run over all: by the function, and by its other parameters."""
+    found = defaultdict[tuple[str, str], set[str]](set)
+    for function, storage, others in re.findall(
         r"::(\w+)\[\w+-(runtime|shared|redis)\b(.*)\]$", listed(*words, faults=faults), re.MULTILINE
     ):
-        found[case + others].add(storage)
-    return [*found.values()]
+        found[function, others].add(storage)
+    return found
 
 
-def test_a_case_of_a_worker_runs_over_one_storage_and_they_take_turns() -> None:
+def test_of_the_cases_of_a_worker_every_other_one_runs_over_one_storage_and_they_take_turns() -> None:
     drawn, everything = storages(FAIR), storages(FAIR, faults="all")
-    assert len(drawn) == len(everything)
-    assert max(map(len, everything)) == len(ONE_OF_EACH)
-    assert {len(names) for names in drawn} == {1}
-    assert set[str]().union(*drawn) == {driver.name for driver in ONE_OF_EACH}
+    assert max(map(len, everything.values())) == len(ONE_OF_EACH)
+    assert {len(names) for names in drawn.values()} == {1}
+    assert set[str]().union(*drawn.values()) == {driver.name for driver in ONE_OF_EACH}
+    every, some = (Counter(function for function, _ in cases) for cases in (everything, drawn))
+    assert some == {function: (count + 1) // 2 for function, count in every.items()}
 
 
 def test_a_storage_that_is_asked_for_by_its_name_is_there() -> None:
-    assert set[str]().union(*storages(FAIR, "-k", "redis")) == {"redis"}
-    assert len(storages(FAIR, "-k", "redis")) == sum("redis" in names for names in storages(FAIR, faults="all"))
+    asked, everything = storages(FAIR, "-k", "redis"), storages(FAIR, faults="all")
+    assert set[str]().union(*asked.values()) == {"redis"}
+    assert asked.keys() == {case for case, names in everything.items() if "redis" in names}
