@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
 
@@ -17,32 +16,7 @@ from shardq.moving import mover
 from shardq.moving.mover import Ends
 from tests.support.chance import SEED
 from tests.support.drivers import MIB, Backend, Driver, driver_named
-from tests.support.moving import MOVING, PAIRS, PIPES, dumped, ends_of, fill
-
-Open = Callable[..., Backend]
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Open]:
-    made: list[Backend] = []
-
-    def make(driver: Driver, capacity_bytes: int | None = None) -> Backend:
-        made.append(driver.make(capacity_bytes))
-        return made[-1]
-
-    yield make
-    for backend in made:
-        await backend.discard()
-
-
-def names(pair: tuple[Driver, Driver]) -> str:
-    return f"{pair[0].name} to {pair[1].name}"
-
-
-@pytest.fixture(params=PAIRS, ids=names)
-def pair(request: pytest.FixtureRequest, opened: Open) -> tuple[Backend, Backend]:
-    source, target = request.param
-    return opened(source), opened(target)
+from tests.support.moving import MOVING, PAIRS, PIPES, Open, dumped, ends_of, fill, pair_name
 
 
 @pytest.mark.parametrize("run", range(3))
@@ -243,7 +217,7 @@ async def test_a_move_can_be_cancelled(pair: tuple[Backend, Backend]) -> None:
     assert await target.storage.append([(PIPES[0], [b"new"])]) == 1
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=names)
+@pytest.mark.parametrize("pair", PAIRS, ids=pair_name)
 async def test_what_does_not_fit_does_not_begin(pair: tuple[Driver, Driver], opened: Open) -> None:
     source, target = opened(pair[0]), opened(pair[1], MIB)
     for _ in range(20):

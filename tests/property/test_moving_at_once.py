@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -17,19 +17,11 @@ from shardq.model import Standing
 from shardq.moving import mover
 from tests.support.chance import SEED
 from tests.support.drivers import Backend
-from tests.support.moving import PAIRS, PIPES, dumped, ends_of, fill
+from tests.support.moving import PIPES, dumped, ends_of, fill
 from tests.support.tasks import finished
 
 Pair = tuple[Backend, Backend]
 Meanwhile = Callable[[], Awaitable[object]]
-
-
-@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name} to {pair[1].name}")
-async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    made = [driver.make(None) for driver in request.param]
-    yield made[0], made[1]
-    for backend in made:
-        await backend.discard()
 
 
 class Slow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import product
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ from shardq.moving.mover import Ends
 from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Movable, Storage
-from tests.support.drivers import ONE_OF_EACH, Backend, driver_named
+from tests.support.drivers import ONE_OF_EACH, Backend, Driver, driver_named
 
 _ONE_OF_EACH = [driver for driver in ONE_OF_EACH if "moves" in driver.capabilities]
 #: Drivers whose content can move: one of each technology, and those of several partitions.
@@ -30,12 +31,19 @@ PAIRS = [
     (driver_named("redis, cluster"), driver_named("redis")),
     (driver_named("redis, cluster"), driver_named("shared")),
 ]
+#: Opens a storage of a driver, `opened(driver, capacity_bytes)`.
+Open = Callable[..., Backend]
 HANDLERS = ("app.jobs/Resize", "app.jobs/Crop", "other.jobs/Name.With.Dots")
 PIPES = [f"{handler}/{thread}/{priority}" for handler in HANDLERS for thread in range(4) for priority in (0, 7)]
 HOUR_US = 3600 * 1_000_000
 SCHEDULES = ("every 3600", "every 86400", "CRON_TZ=Europe/Berlin 0 6 * * MON-FRI")
 #: Seconds of a rest that surely outlasts the test.
 REST_S = 3600.0
+
+
+def pair_name(pair: tuple[Driver, Driver]) -> str:
+    """That of a source and a target."""
+    return f"{pair[0].name} to {pair[1].name}"
 
 
 def now_us() -> int:

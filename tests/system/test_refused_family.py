@@ -17,6 +17,7 @@ from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import reload
 from shardq.supervisor.wishes.reload import Resumption
 from tests.faults.kit.points import Child
+from tests.support.fickle import FICKLE, written
 from tests.support.homes import Home, on_each_home
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, until, wait_out_one_wish
@@ -138,23 +139,6 @@ def test_an_exec_that_fails_is_tried_again(start: Start, url: str, name: str, fo
     assert files_of(name) == set()
 
 
-#: Does not import in the supervisor that is executed anew, although it did in the probe.
-FICKLE = f"""
-import pathlib, sys
-if "--resume" in sys.argv and not pathlib.Path(__file__).with_name("mended").exists():
-    pathlib.Path(__file__).with_name("tried").touch()
-    raise RuntimeError("in the middle of a deployment")
-from {JOBS} import Gated, Record
-"""
-
-
-def written(code: str, name: str, folder: Folder) -> tuple[str, dict[str, str]]:
-    """The name of a module with this code, and the environment in which a supervisor finds it."""
-    module = f"fickle_{name}"
-    (folder.path / f"{module}.py").write_text(code)
-    return module, {"PYTHONPATH": f"{folder.path}:{ROOT}"}
-
-
 def test_code_that_breaks_after_its_probe_leaves_the_workers_at_work(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
@@ -260,10 +244,16 @@ def test_a_second_wish_kills_the_workers_of_a_family_whose_new_code_does_not_imp
 def test_the_family_of_an_application_ends_with_it_while_its_new_code_does_not_import(
     name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not by force, which would come after as many seconds as no test waits."""
+    """Not by force, which would come after more seconds than a test waits."""
     module, _ = written(FICKLE, name, folder)
     monkeypatch.syspath_prepend(str(folder.path))
     monkeypatch.setenv("QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT", "3600")
+
+    killed = list[int]()
+
+    def kill(pid: int) -> None:
+        killed.append(pid)
+        os.kill(pid, signal.SIGKILL)
 
     async def main() -> None:
         async with Supervisor(module, workers=1) as supervisor:
@@ -271,8 +261,12 @@ def test_the_family_of_an_application_ends_with_it_while_its_new_code_does_not_i
             assert pid
             os.kill(pid, signal.SIGHUP)
             until((folder.path / "tried").exists, "the new code is tried")
+            # An application waits for its supervisor without end, also where it is cancelled.
+            overdue = asyncio.get_running_loop().call_later(LIMIT_S, kill, pid)
+        overdue.cancel()
 
-    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+    asyncio.run(main())
+    assert killed == []
 
 
 #: As `FICKLE`, and in the middle of its import while it is not allowed to end.

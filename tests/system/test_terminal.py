@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shardq.supervisor.exits import Exit
+from tests.support.fickle import FICKLE, written
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import Supervise
 from tests.support.segments import files_of
@@ -54,15 +55,15 @@ def terminal() -> Iterator[Pty]:
     terminal.close()
 
 
-def serve_on(terminal: Pty, start: Start, url: str, **options: object) -> Supervise:
+def serve_on(terminal: Pty, start: Start, url: str, *, module: str = JOBS, **options: object) -> Supervise:
     """Start a supervisor in a session of its own, by default with the terminal as its controlling one and as its
     standard input.
     """
-    options = {"stdin": terminal.theirs, "preexec_fn": terminal.take} | options
+    one_by_one = {"QUEUE_WORKER_BATCH_SIZE": "1"}
+    options = {"stdin": terminal.theirs, "preexec_fn": terminal.take, "environment": one_by_one} | options
     program: Supervise = start(
-        JOBS,
+        module,
         *("--url", url, "--workers", 1),
-        environment={"QUEUE_WORKER_BATCH_SIZE": "1"},
         process_group=None,
         start_new_session=True,
         **options,
@@ -149,6 +150,21 @@ def test_a_hang_up_with_the_terminal_in_its_place_brings_new_code(terminal: Pty,
     program.hear("stopping signal=SIGHUP")
     assert program.end() == Exit.OK
     assert first
+
+
+def test_a_family_whose_new_code_does_not_import_ends_with_its_terminal(
+    terminal: Pty, start: Start, url: str, name: str, folder: Folder
+) -> None:
+    module, environment = written(FICKLE, name, folder)
+    program = serve_on(terminal, start, url, module=module, environment=environment)
+    program.workers(1)
+    program.signal(signal.SIGHUP)
+    program.hear("does not import any more, trying again")
+
+    terminal.close()
+
+    assert program.end() == Exit.BOOT
+    assert files_of(name) == set()
 
 
 def test_who_asked_to_outlive_the_terminal_does(terminal: Pty, start: Start, url: str, folder: Folder) -> None:

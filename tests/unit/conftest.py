@@ -8,6 +8,7 @@ import pytest
 
 from shardq import Queue
 from shardq.drivers import RuntimeStorage, SharedStorage
+from shardq.drivers.redis.news import News
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
@@ -57,3 +58,12 @@ def shared() -> Iterator[Queue]:
     storage = SharedStorage.create(new_name(), MIB)
     yield Queue(storage)
     storage.destroy()
+
+
+@pytest.fixture
+def news() -> Iterator[News]:
+    """What workers tell a supervisor over a server, by a pipe that is open."""
+    news = News()
+    news.open()
+    yield news
+    news.close()

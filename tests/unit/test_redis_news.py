@@ -5,20 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
-
-import pytest
 
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, WORK, News
 from shardq.drivers.redis.workers import Workers
-
-
-@pytest.fixture
-def news() -> Iterator[News]:
-    news = News()
-    news.open()
-    yield news
-    news.close()
 
 
 def fill(news: News) -> None:

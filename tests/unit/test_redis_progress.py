@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from shardq.drivers.redis import progress
 from shardq.drivers.redis.news import PROGRESS, News
 from shardq.drivers.redis.progress import Teller, Told
@@ -14,14 +10,6 @@ from tests.support.programs import until
 
 PIPE = "app.jobs/Resize/album/0"
 PID = 77
-
-
-@pytest.fixture
-def news() -> Iterator[News]:
-    news = News()
-    news.open()
-    yield news
-    news.close()
 
 
 def heard(news: News) -> list[list[object]]:
