@@ -49,7 +49,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         f"later run {_URL} --handler app.jobs/Resize --match within=1h",
     ),
     "later skip": (
-        f"later skip {_URL} app.jobs/Report/0/0#5a3f09bc",
+        f"later skip {_URL} app.jobs/Report/0/0#5a3f09bc41d7e26b",
         f"later skip {_URL} --handler app.jobs/Report --yes",
     ),
     "later restore": (f"later restore {_URL} shardq-cancelled-20260102T030405-77.jsonl",),
@@ -60,7 +60,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "resume": (f"resume {_URL} app.jobs/Resize",),
     "audit": (f"audit {_URL}", f"audit {_URL} --limit 256 --json", f"audit {_URL} --follow"),
     "recurrent list": (f"recurrent list {_URL}",),
-    "recurrent cancel": (f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc", f"recurrent cancel {_URL} --all"),
+    "recurrent cancel": (
+        f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc41d7e26b",
+        f"recurrent cancel {_URL} --all",
+    ),
     "results": (f"results {_URL} --limit 20", f"results {_URL} --drop 17 18"),
     "check": (f"check {_URL}",),
     "move": ("move shm://app redis://queue.example:6379/0",),

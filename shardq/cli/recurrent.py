@@ -62,7 +62,7 @@ async def _cancelled(options: argparse.Namespace) -> int:
 
 def id_of(scheduled: Scheduled) -> str:
     """The pipe, and a digest of the request: both together are its identity."""
-    return f"{scheduled.pipe}#{blake2b(untraced(scheduled.message), digest_size=4).hexdigest()}"
+    return f"{scheduled.pipe}#{blake2b(untraced(scheduled.message), digest_size=8).hexdigest()}"
 
 
 def _request(scheduled: Scheduled, view: View) -> Any:

@@ -59,7 +59,17 @@ _ACTIONS = (
     ),
     Action("dead drop", "shop.jobs/Resize, user.id=***", 3, "account is closed", "bob", 1001, 812, "shop-1", "page"),
     Action("resume", "shop.jobs/Notify", 1, "", "ann", 1000, 4720, "shop-1", "command"),
-    Action("later skip", "shop.jobs/Report/0/0#5a3f09bc", 1, "public holiday", "ann", 1000, 4733, "shop-1", "command"),
+    Action(
+        "later skip",
+        "shop.jobs/Report/0/0#5a3f09bc41d7e26b",
+        1,
+        "public holiday",
+        "ann",
+        1000,
+        4733,
+        "shop-1",
+        "command",
+    ),
 )
 
 
