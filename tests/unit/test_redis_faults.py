@@ -16,6 +16,7 @@ from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.tallies import handlers_of
 from shardq.drivers.redis.verbs.hands import decoded, leaving
 from shardq.drivers.redis.verbs.outputs import sending
 from shardq.errors import FencedError
@@ -90,6 +91,22 @@ async def test_the_claim_of_a_turn_whose_answer_was_lost_is_not(storage: RedisSt
     assert {*first.batch.messages, *second.batch.messages} == {b"a", b"b"}
     await storage.pop(second, 1)
     assert await storage.backlog() == Counts(2, 2)
+
+
+async def test_what_is_counted_with_a_turn_whose_answer_was_lost_counts_once(
+    storage: RedisStorage, proxy: Proxy
+) -> None:
+    await storage.append([(PIPE, [b"a", b"b"])])
+    one = {"app.jobs/Resize": Terms((0,), 1)}
+    hand = await storage.turn(None, None, one)
+    storage.turning.tallying._say_at = 0.0  # it is time to say it
+    proxy.drop_answers = 1
+    hand = await storage.turn(hand, None, one)
+
+    assert hand
+    assert hand.batch.messages == [b"b"]
+    assert [view.done for view in await handlers_of(storage.server)] == [1]
+    await storage.unclaim(KEY, hand.token)
 
 
 async def test_of_verbs_whose_answer_was_lost_the_first_answer_counts(storage: RedisStorage, proxy: Proxy) -> None:

@@ -68,6 +68,7 @@ if args.woken then
     get_up(args.woken)
 end
 local key, its = claimed_before()
+local again
 if its then
     local batch = hand_out(key, its, others.terms[handler_of(key)])
     commit()
@@ -78,7 +79,7 @@ if hand then
     if not its or (hand.through and not may_leave(its, hand.name, hand.from, hand.through)) then
         return fenced(hand.key, hand.token)
     end
-    note_turn(its)
+    again = note_turn(its)
     local refusal = outputs and refusal_of_outputs(2)
     if refusal then
         commit()
@@ -89,7 +90,7 @@ if hand then
         tell_of_room()
     end
 end
-tally_all(args.tallies)
+tally_all(not again and args.tallies)
 if state.leaving then
     commit()
     if hand and hand.through then

@@ -155,12 +155,15 @@ local function held(key, token)
 end
 
 -- Note who turns or takes, and refuse a turn that comes behind a later one. Its caller gave it up, and works on what that
--- one handed out: this one would leave the thread meanwhile.
+-- one handed out: this one would leave the thread meanwhile. Returns whether it was made before.
 local function note_turn(its)
-    if args.producer and its.caller == args.producer and args.call < its.call then
+    local same = args.producer and its.caller == args.producer
+    if same and args.call < its.call then
         error('LATE: a later turn came before this one')
     end
+    local again = same and args.call == its.call
     its.caller, its.call = args.producer, args.call
+    return again
 end
 
 -- End the pauses of handlers that are over.
