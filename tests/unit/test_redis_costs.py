@@ -256,6 +256,16 @@ async def room_for_many_that_wait(storage: RedisStorage) -> Callable[[], Awaitab
     return go_on
 
 
+async def leases(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    keys = [f"{HANDLER}/{thread}" for thread in range(1000)]
+    tokens = await asyncio.gather(*(storage.claim(key, 3600) for key in keys))
+
+    async def renew() -> None:
+        assert all(await storage.lease(*((key, token, 3600) for key, token in zip(keys, tokens, strict=True))))
+
+    return renew
+
+
 async def recurrent_at_one_time(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     """The last page of a listing."""
     await Queue(storage).register(Spread, *map(Job, range(5000)), recurrent=3600)
@@ -311,7 +321,7 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     "begin",
     [
         *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call, large_call_beside_unique_ones),
-        room_for_many_that_wait,
+        *(room_for_many_that_wait, leases),
         *(new_messages, deferred, what_is_due, recurrent, recurrent_at_one_time, cancellation),
         pytest.param(outputs(When(after_us=10**10), absent=False), id="outputs-later"),
         pytest.param(outputs(None, absent=True), id="outputs-absent"),

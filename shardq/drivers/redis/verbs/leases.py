@@ -18,6 +18,8 @@ from shardq.settings import LockSettings
 Lease = tuple[str, int, float | None]
 #: How long a claim lives that is not renewed, where no setting says.
 LEASE_S = 30.0
+#: How many claims a script renews at most: a process has one for each result that it waits for.
+_AT_ONCE = 256
 #: Seconds until leases are renewed again that could not be renewed.
 _AGAIN_S = 1.0
 
@@ -34,10 +36,13 @@ async def renewed(server: Server, leases: Sequence[Lease], patience_s: float = P
     for key, token, seconds in leases:
         lease_us = False if seconds is None else round(seconds * 1e6)
         by_partition.setdefault(layout.partition_of(key), []).append((key, token, lease_us))
-    calls = {place: ({"claims": its}, ()) for place, its in by_partition.items()}
-    replies = answers((await server.run_each("lease", calls, patience_s=patience_s)).values())
-    for its, held in zip(by_partition.values(), replies, strict=True):
-        found |= {claim[:2]: bool(its_held) for claim, its_held in zip(its, held, strict=True)}
+    while by_partition:
+        some = {place: its[:_AT_ONCE] for place, its in by_partition.items()}
+        calls = {place: ({"claims": its}, ()) for place, its in some.items()}
+        replies = answers((await server.run_each("lease", calls, patience_s=patience_s)).values())
+        for its, held in zip(some.values(), replies, strict=True):
+            found |= {claim[:2]: bool(its_held) for claim, its_held in zip(its, held, strict=True)}
+        by_partition = {place: left for place, its in by_partition.items() if (left := its[_AT_ONCE:])}
     return [found[key, token] for key, token, _ in leases]
 
 
