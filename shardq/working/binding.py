@@ -105,10 +105,12 @@ class Binding:
     async def close(self) -> None:
         """Stop the handler, while the thread is still this worker's."""
         try:
-            if self._untold:
-                await self._tell()
-            if self._handler is not None and not self._turns.at_once:
-                await self._stop(self._handler)
+            try:
+                if self._untold:
+                    await self._tell()
+            finally:
+                if self._handler is not None and not self._turns.at_once:
+                    await self._stop(self._handler)
         finally:
             if self._lease:
                 await self._lease.end()

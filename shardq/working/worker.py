@@ -92,10 +92,12 @@ class Worker:
                     if hand:
                         left -= await self._serve(hand, left)
             finally:
-                if self._hand:
-                    await self.lock.release(self._hand.key)
-                    self._hand = None
-        self.stopping = False
+                hand, self._hand, self._offered = self._hand, None, None
+                try:
+                    if hand:
+                        await self.lock.release(hand.key)
+                finally:
+                    self.stopping = False
 
     def stop(self) -> None:
         """Finish the batch in hand, then leave `loop`. Call it from the loop's own thread."""
