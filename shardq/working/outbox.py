@@ -143,7 +143,7 @@ class Outbox:
             if len(call.steps) > 1:
                 raise self._too_many(call.requests)
             if not self._outputs:
-                self._outputs = [_output(Output, (*part, time, absent)) for part in call.parts]
+                self._outputs = [_output(Output, (pipe, messages, time, absent)) for pipe, messages in call.parts]
                 return
             self._look_back()
             groups = dict(call.parts)
