@@ -17,12 +17,17 @@ from markupsafe import Markup
 
 from shardq.cli.output import json_escaped
 from shardq.cli.render import age, left, size
+from shardq.encoding.generic import readable
+from shardq.encoding.secrets import NO_SECRETS, Secrets
 from shardq.text.printable import cut, printable
 
 #: Most characters of a foreign value on a page.
 MOST_SHOWN = 4096
 #: The same in a list.
 _BRIEF = 160
+#: Most bytes of a message that is decoded for a list, among others on a page, and alone on one: meanwhile no viewer
+#: gets an answer.
+LISTED_BYTES, AMONG_OTHERS_BYTES, ALONE_BYTES = 4 * 1024, 16 * 1024, 256 * 1024
 #: Text of which each character may stand on a page.
 _PLAIN = re.compile(r"[\n -~]*")
 _NONE = "\N{EN DASH}"
@@ -52,6 +57,11 @@ def environment() -> Environment:
         "line": _line,
     }
     return made
+
+
+def request_in(message: bytes, most_bytes: int, secrets: Secrets = NO_SECRETS) -> Any:
+    """The request, with masks in the place of its secrets. Of one that is larger, how many bytes it has."""
+    return {"bytes": len(message)} if len(message) > most_bytes else readable(message, secrets)
 
 
 def payload(value: Any) -> str:

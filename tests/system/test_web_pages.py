@@ -339,6 +339,24 @@ def test_a_request_is_edited_where_a_form_takes_it(
         assert "1 put back" in client.post("/edit", data=form, headers=OWN).text
 
 
+def test_large_requests_are_not_decoded_for_a_page(client: httpx.Client, url: str) -> None:
+    large = "x" * 300_000
+    let_fail(url, Fulfil, Order(1, User(1, large), "key"))
+    register(url, Notify, User(2, large), User(3, "Ann"))
+    register(url, Notify, User(4, large), User(5, "Bob"), defer=60)
+    register(url, Notify, User(6, large), recurrent=60)
+    [letter] = letters_at(url)
+
+    tube = shown(client, "/thread", pipe=f"{name_of(Notify)}/0/0")
+    assert ('"bytes": 300015' in tube, "Ann" in tube) == (True, True)
+    later = shown(client, "/later")
+    assert (later.count('{"bytes": 300015}'), "Bob" in later) == (2, True)
+    page = shown(client, "/letter", id=letter.id)
+    assert re.search(r'"bytes": \d+\s}</pre>', page)
+    assert "<textarea" not in page
+    assert large in client.get("/message", params={"id": letter.id}).text
+
+
 def test_secrets_are_hidden_everywhere(client: httpx.Client, url: str) -> None:
     let_fail(url, SignIn, Login("ann", "my-password", 4711, {"serial_number": "XK-1"}))
     [letter] = letters_at(url)

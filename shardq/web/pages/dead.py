@@ -14,7 +14,7 @@ from shardq.web.desk import Desk
 from shardq.web.filtered import Filtered
 from shardq.web.guarding import MOST_BYTES
 from shardq.web.letters import letter_of, listed, match_of, request_of
-from shardq.web.rendering import MOST_SHOWN, as_text
+from shardq.web.rendering import ALONE_BYTES, MOST_SHOWN, as_text, request_in
 
 #: Room that a form needs for all that is not the request: the id, and a reason of characters of four bytes.
 _OTHER_FIELDS = 4 * 1024
@@ -52,7 +52,7 @@ async def letter(desk: Desk, request: Request) -> Response:
         frame=last_frame(buried.letter.traceback),
         text=text[:MOST_SHOWN],
         is_cut=len(text) > MOST_SHOWN,
-        editable=sees and _fits_a_form(text),
+        editable=sees and len(its.message) <= ALONE_BYTES and _fits_a_form(text),
         whole=text,
         module=its.handler.partition("/")[0],
     )
@@ -72,7 +72,7 @@ def _fits_a_form(text: str) -> bool:
 
 
 def _text_of(its: DeadLetter) -> str:
-    return as_text(request_of(its))
+    return as_text(request_in(its.message, ALONE_BYTES, its.secrets))
 
 
 def _without_payload(its: DeadLetter) -> DeadLetter:

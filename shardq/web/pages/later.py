@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shardq.cli.recurrent import id_of
-from shardq.encoding.generic import readable
 from shardq.later.requests import Waiting
 from shardq.model import Scheduled, key_of, split_key
 from shardq.scheduling.schedule import next_times_us
@@ -14,6 +13,7 @@ from shardq.web.desk import Desk
 from shardq.web.filtered import Filtered
 from shardq.web.later import match_of
 from shardq.web.paging import listed
+from shardq.web.rendering import LISTED_BYTES, request_in
 
 #: So many recurrent requests are shown.
 _LISTED = 50
@@ -44,11 +44,11 @@ async def later(desk: Desk, request: Request) -> Response:
                 id_of(its),
                 split_key(key_of(its.pipe))[0],
                 [time_us / 1e6 for time_us in next_times_us(its.schedule, its.due_us)],
-                readable(its.message) if sees else None,
+                request_in(its.message, LISTED_BYTES) if sees else None,
             )
             for its in again[:_LISTED]
         ],
-        once=[(its.id, (its, readable(its.message) if sees else None)) for its in found.items],
+        once=[(its.id, (its, request_in(its.message, LISTED_BYTES) if sees else None)) for its in found.items],
         paused=paused,
         listing=wanted.listing("later", found),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shardq.encoding.generic import readable
 from shardq.errors import ConfigurationError
 from shardq.model import key_of, split_key
 from shardq.reasons import why
 from shardq.web.charts import SHADES_S
 from shardq.web.desk import Desk
+from shardq.web.rendering import AMONG_OTHERS_BYTES, request_in
 from shardq.web.scanning import state_of
 
 #: Requests that are shown of one thread.
@@ -36,11 +36,10 @@ async def thread(desk: Desk, request: Request) -> Response:
     async with desk.lookout.looking() as observer:
         explained = await why(observer, pipe)
         head = await observer.range(pipe, _HEAD) if sees else None
-    requests = zip(head.numbers, map(readable, head.messages), strict=True) if head else ()
+    requests = [request_in(message, AMONG_OTHERS_BYTES) for message in head.messages] if head else []
+    numbered = list(zip(head.numbers, requests, strict=True)) if head else []
     handler, _ = split_key(key_of(pipe))
-    return await desk.page(
-        request, "thread.html", pipe=pipe, handler=handler, explained=explained, requests=list(requests)
-    )
+    return await desk.page(request, "thread.html", pipe=pipe, handler=handler, explained=explained, requests=numbered)
 
 
 def tube_named(pipe: str) -> str:
