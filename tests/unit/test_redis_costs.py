@@ -19,6 +19,8 @@ from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
+from shardq.drivers.redis.verbs.records import bodies_of
+from shardq.drivers.redis.verbs.rooms import NO_ROOM
 from shardq.model import Hand, Terms, When, handler_name
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
@@ -179,6 +181,19 @@ async def test_10_those_that_sleep_leave_no_span_without_a_look(storage: RedisSt
         span = round((looks_at_us - first) / net_us)
         assert span == min(set(range(10)) - set(asleep.values()))
         asleep[name] = span
+
+
+async def test_10_of_calls_that_wait_for_room_one_looks_in_a_span(storage: RedisStorage) -> None:
+    """Each brings all that it is to store."""
+    net_us, begun, [body] = 10**15, await storage.server.now_us(), bodies_of([b"x"])
+    looks = list[float]()
+    for number in range(5):
+        name = f"{storage.server.prefix}bell:none#{number}"
+        told = {"pipes": [PIPE], "most": 0, "sleeper": name, "net_us": net_us}
+        taken, looks_in_us = await storage.server.run("append", 0, told, body)
+        assert taken == NO_ROOM
+        looks.append(begun + looks_in_us)
+    assert [round((at - looks[0]) / net_us) for at in looks] == [0, 1, 2, 3, 4]
 
 
 async def in_one_tube(storage: RedisStorage, number: int) -> None:

@@ -58,7 +58,8 @@ def check(address: Address, answer: Any) -> None:
 
 def did_something(reply: Any) -> bool:
     """Whether a script says that it did what it was asked for."""
-    return not (isinstance(reply, int) and reply < 0)
+    first = reply[0] if isinstance(reply, list) and reply else reply
+    return not (isinstance(first, int) and first < 0)
 
 
 def of(wire: Wire, address: Address) -> Copies:

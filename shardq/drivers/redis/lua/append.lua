@@ -3,8 +3,8 @@
 -- needs: base takes_room records sleepers tallies threads equal tubes absent room taking calls
 -- args: pipes, most (bytes there may be), absent (by pipe), sleeper (told of room where there is none), woken, producer, call
 -- ARGV from 2 on: bodies, each of the pipe at the same place; several may be of one pipe.
--- Returns how many were taken, -1 where there is no room, -2 where it has to be called again: the index of equal messages
--- of a tube is not complete yet.
+-- Returns how many were taken, or what taking.lua says: -1, there is no room; -2, it has to be called again, as the index of
+-- equal messages of a tube is not complete yet.
 
 local done = done_before()
 if done then

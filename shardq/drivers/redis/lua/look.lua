@@ -30,7 +30,7 @@ else
     elseif told.key then
         offer(told.key, thread(told.key))
     elseif args.sleeper and not told.schedules then
-        told.looks_in_us = lie_down_for_work(args.sleeper, work_events(served))
+        told.looks_in_us = lie_down_in_turn(args.sleeper, work_events(served))
         if bound then
             bound.bell = args.sleeper
         end

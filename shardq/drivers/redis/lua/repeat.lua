@@ -32,10 +32,7 @@ for place, pipe in ipairs(args.pipes) do
     end
 end
 if state.arriving or (#new > 0 and not fits(nbytes, args.most)) then
-    if args.sleeper then
-        lie_down(args.sleeper, {ROOM})
-    end
-    return -1
+    return without_room()
 end
 if args.woken then
     wake_for_room(1)

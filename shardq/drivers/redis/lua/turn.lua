@@ -3,7 +3,7 @@
 -- keys with outputs: GRAVES LETTERS RESULTS
 -- needs: base records sleepers tallies threads equal tubes absent batches room pending outbox letters results without_outputs ready calls
 -- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
---   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_for_work`), hold (another
+--   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_in_turn`), hold (another
 --   thread of this partition is not claimed), tallies (what the worker did since it last said so: see
 --   shared/tallies.lua), here (this partition, with tallies), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
@@ -35,7 +35,7 @@ end
 local function reply(key, its, batch)
     local told, schedules = key and reply_with(key, its, batch) or {cmsgpack.pack({sleeps = false})}, schedule_is_due()
     if not batch and args.sleeper and not schedules then
-        local looks_in_us = lie_down_for_work(args.sleeper, work_events(served))
+        local looks_in_us = lie_down_in_turn(args.sleeper, work_events(served))
         if its then
             its.bell = args.sleeper
         end

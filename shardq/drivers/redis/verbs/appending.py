@@ -143,15 +143,17 @@ class _Step:
         arguments = self._told(share, most)
         if self._places.partitions:
             arguments |= self._places.lie_as(partition)
+        taken, looks_in_us = CALL_AGAIN, None
         try:
-            taken: int = CALL_AGAIN
             while taken == CALL_AGAIN:
-                taken = await self._server.run(self._name, partition, arguments, *share.bodies, once=True)
+                said = await self._server.run(self._name, partition, arguments, *share.bodies, once=True)
+                taken, looks_in_us = said if isinstance(said, list) else (said, None)
         except NoMemory:
             await self._lie_down(partition, arguments)
             taken = NO_ROOM
         if self._places.partitions:
-            self._places.note(partition, Look(None if taken == NO_ROOM else taken, sleeps="sleeper" in arguments))
+            found = None if taken == NO_ROOM else taken
+            self._places.note(partition, Look(found, sleeps="sleeper" in arguments, looks_in_us=looks_in_us))
         return taken
 
     async def stored_in_all(self, shares: dict[int, _Share], room: Room, kept_part: int) -> int | None:

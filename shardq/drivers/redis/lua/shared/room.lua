@@ -7,6 +7,11 @@ local function fits(nbytes, most)
     return not state.arriving and (not most or figure('used') + nbytes <= most)
 end
 
+-- What a script returns that finds no room.
+local function without_room()
+    return args.sleeper and {-1, lie_down_in_turn(args.sleeper, {ROOM})} or -1
+end
+
 -- What left may have made room, and may have been the last.
 local function tell_of_room()
     if redis.call('EXISTS', STARVED) == 1 then

@@ -98,12 +98,12 @@ local function wake_timekeeper()
     end
 end
 
--- Lie down until there is work. Returns after how many microseconds the sleeper looks for what no wake-up told it of.
+-- Lie down until there is work, or room. Returns after how many microseconds the sleeper looks for what no wake-up told it of.
 -- Those that wait for the same take turns, one in each span of `args.net_us`: each has the first span that is to come and
 -- that none of the others has. The spans of those that wait for something else begin at other instants; those of the same
 -- sleepers in other partitions at the same, so that one of them looks at all.
 local LOOK = 'look\0'
-local function lie_down_for_work(name, events)
+local function lie_down_in_turn(name, events)
     table.sort(events) -- they come in any order
     local group = redis.sha1hex(table.concat(events, '\0'))
     local spans = LOOK .. group .. '\0' .. int(args.net_us) .. '\0'

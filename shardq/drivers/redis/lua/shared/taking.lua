@@ -1,9 +1,10 @@
 -- What a call stores, for `append.lua` and `defer.lua`.
 -- keys: none of its own
--- args: most (bytes there may be), sleeper (told of room where there is none), woken
+-- args: most (bytes there may be), sleeper (told of room where there is none), woken, net_us (see `lie_down_in_turn`)
 
 -- The bodies of the call (see absent.lua) and how many messages they have. nil, and what the script returns, where it
--- stores nothing: -1, there is no room; -2, it has to be called again.
+-- stores nothing: -1, there is no room, and where the sleeper lies, after how many microseconds it looks by itself; -2, it
+-- has to be called again.
 local function bodies_to_store()
     check_memory()
     if args.woken then
@@ -15,11 +16,9 @@ local function bodies_to_store()
         return nil, -2
     end
     if number > 0 and not fits(nbytes, args.most) then
-        if args.sleeper then
-            lie_down(args.sleeper, {ROOM})
-        end
+        local told = without_room()
         commit()
-        return nil, -1
+        return nil, told
     end
     if args.woken then
         wake_for_room(1)
