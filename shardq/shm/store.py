@@ -288,7 +288,10 @@ class Store:
 
     def _check_not_left(self) -> None:
         if self._left:
-            raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
+            raise StorageClosed(
+                f"the storage on segment {self.segment.name!r} was closed, as it is where its queue or its supervisor "
+                f"ends: use it inside of their block, or attach to it again"
+            )
 
     def _drop_inherited(self) -> None:
         self._slots.forget()

@@ -69,5 +69,5 @@ async def test_a_guard_that_is_held_lets_nothing_be_appended_at_once(storage: Sh
 async def test_a_storage_that_is_closed_refuses_what_is_appended_at_once(storage: SharedStorage) -> None:
     await storage.append([(PIPE, [b"one"])])
     await storage.close()
-    with pytest.raises(StorageClosed):
+    with pytest.raises(StorageClosed, match="use it inside of their block, or attach"):
         storage.append_at_once([(PIPE, [b"one"])])
