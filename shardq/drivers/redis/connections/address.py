@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from redis.connection import parse_url
 
 from shardq.drivers.redis.connections import tls
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
 
 #: Seconds for a new connection, and for the server to say anything while an answer is due.
 CONNECT_S, ANSWER_S = 5.0, 30.0
@@ -138,6 +138,7 @@ def of_url(url: str) -> Target:
             del options[name]
         scheme, _, more = parts.scheme.partition("+")
         scheme = "unix" if more == "unix" else scheme
+        _check_exact(parts, options, is_socket=scheme == "unix")
         query = f"?{urlencode(options)}" if options else ""
         user, at, hosts = parts.netloc.rpartition("@")
         found = [
@@ -167,6 +168,20 @@ def _check_without_meaning(name: str, parts: SplitResult) -> None:
     its = "such option" if "@" in "".join(parts[2:]) else f"option {name}"
     known = ", ".join((*_OF_STORAGE, *_OF_CONNECTION))
     raise ConfigurationError(f"a Redis URL has no {its}: those there are: {known}")
+
+
+def _check_exact(parts: SplitResult, options: Mapping[str, str], *, is_socket: bool) -> None:
+    """Refuse what redis-py passes over, which would lead to another server or database than the one that was meant."""
+    if parts.fragment:  # a password with a "#" that was not escaped ends the rest of the URL
+        raise ValueError
+    database = parts.path.strip("/")
+    if database and not is_socket and not database.isdecimal():
+        raise ConfigurationError(
+            "the database in a Redis URL is a number, as in redis://HOST:PORT/0: what keeps programs apart by name is "
+            "an option, as in redis://HOST:PORT/0?prefix=NAME"
+        )
+    if (protocol := options.get("protocol", "2")) not in ("2", "3"):
+        raise ConfigurationError(f"protocol={shown(protocol)} cannot be: give 2 or 3")
 
 
 def _of_options(options: Mapping[str, Any], is_tls: bool, answer_s: Any = None) -> Address:
