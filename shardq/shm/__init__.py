@@ -75,6 +75,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.deferring`: verbs on deferred and recurrent messages
 * `verbs.deferrals`: verbs on single messages that wait
 * `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
+* `verbs.handing`: the steps of a worker on its thread
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.pausing`: keeping workers off handlers
 * `verbs.recording`: remembering what operators did

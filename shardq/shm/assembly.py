@@ -27,6 +27,7 @@ from shardq.shm.verbs.deferrals import Deferrals
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
+from shardq.shm.verbs.handing import Handing
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
@@ -85,21 +86,9 @@ class Assembly:
         outputs = Outputs(
             segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending, core
         )
+        handing = Handing(segment, journal, directory, fifos, delivery, claims, equals, outputs, sleepers, core)
         self.delivering = Delivering(
-            segment,
-            journal,
-            directory,
-            fifos,
-            delivery,
-            claims,
-            equals,
-            handlers,
-            self.waiting,
-            outputs,
-            sleepers,
-            core,
-            section,
-            gate,
+            segment, directory, fifos, delivery, claims, handlers, self.waiting, outputs, handing, core, section, gate
         )
         self.burying = Burying(
             segment, journal, directory, fifos, writer, claims, graves, equals, sleepers, section, gate

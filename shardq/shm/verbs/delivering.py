@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from shardq.errors import SegmentBusy, SegmentNoRoom
-from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms
 from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.core import Core
 from shardq.shm.gate import Gate
-from shardq.shm.journal import Journal
-from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
@@ -22,13 +19,9 @@ from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.appending import FIRST_SLICE
-from shardq.shm.verbs.equal_messages import EqualMessages
-from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutputs, Outputs
+from shardq.shm.verbs.handing import Handing
+from shardq.shm.verbs.outputs import AGAIN, AskedOutputs, Outputs
 from shardq.shm.verbs.waiting import Waiting
-
-_Result = TypeVar("_Result")
-
-_NONE: list[tuple[int, int]] = []
 
 
 class Rest(NamedTuple):
@@ -46,33 +39,28 @@ class Delivering:
     def __init__(
         self,
         segment: Segment,
-        journal: Journal,
         directory: Directory,
         fifos: Fifos,
         delivery: Delivery,
         claims: Claims,
-        equals: EqualMessages,
         handlers: HandlerTable,
         waiting: Waiting,
         outputs: Outputs,
-        sleepers: Sleepers,
+        handing: Handing,
         core: Core,
         section: AbstractContextManager[None],
         gate: Gate,
     ) -> None:
         self._segment = segment
         self._words = segment.words
-        self._layout = segment.layout
-        self._journal = journal
         self._directory = directory
         self._fifos = fifos
         self._delivery = delivery
         self._claims = claims
-        self._equals = equals
         self._handlers = handlers
         self._waiting = waiting
         self._outputs = outputs
-        self._sleepers = sleepers
+        self._handing = handing
         self._core = core
         self._section = section
         self._gate = gate
@@ -91,7 +79,7 @@ class Delivering:
                 raise SegmentNoRoom(f"segment {self._segment.name!r} has no room to note a claim on {key!r}")
             if self._directory.apart(thread):
                 return 0
-            return self._claim(thread)
+            return self._handing.claim(thread)
 
     def claimed(self, key: str) -> bool:
         """Whether a living process is bound to the thread."""
@@ -113,7 +101,7 @@ class Delivering:
             thread = self._directory.thread(key)
             if thread == NOT_FOUND or not self._claims.current(thread, token):
                 return False
-            self._release(thread, pause_s)
+            self._handing.release(thread, pause_s)
             return True
 
     def take(self, key: str, token: int, terms: Terms) -> Batch:
@@ -124,7 +112,7 @@ class Delivering:
         with self._section:
             thread = self._claims.held(key, token)
             hands_out = not self._words[at.CLOSED] or self._gate.hands_out()
-            batch = self._take(key, thread, terms) if hands_out else EMPTY
+            batch = self._handing.take(key, thread, terms) if hands_out else EMPTY
         return self._fifos.read_out(batch)
 
     def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
@@ -136,7 +124,7 @@ class Delivering:
         through = hand.batch.through_first(count)
         while thread == AGAIN:
             with self._section:
-                thread = self._pop(hand, through, asked, most)
+                thread = self._handing.pop(hand, through, asked, most)
             most *= 2
         return thread != NO_ROOM
 
@@ -244,33 +232,24 @@ class Delivering:
         """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
         several: they are handed out one by one from then on. `reason`: why it failed. Raises `FencedError`.
         """
-        done = self._taken_back(hand, lambda tube: self._delivery.fail(tube, self._fifos.handed(tube)), reason)
-        return done or NOT_ALONE
+        with self._section:
+            failed = self._handing.taken_back(
+                hand, lambda tube: self._delivery.fail(tube, self._fifos.handed(tube)), reason
+            )
+        return failed or NOT_ALONE
 
     def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
         """Take back the batch in hand. Until it has left, batches have at most so many messages. `reason`: why it
         failed, if it did. Raises `FencedError`.
         """
-        self._taken_back(hand, lambda tube: self._delivery.give_back(tube, at_most), reason)
-
-    def _taken_back(self, hand: Hand, end: Callable[[int], _Result], reason: Reason | None) -> _Result | None:
         with self._section:
-            thread, tube = self._claims.handed_from(hand)
-            if tube == NOT_FOUND or not self._delivery.in_hand(tube):
-                return None
-            self._journal.declare(thread)
-            result = end(tube)
-            self._journal.clear()
-            if reason:
-                self._claims.tallies.failed(thread, reason)
-            self._claims.note_end()
-            return result
+            self._handing.taken_back(hand, lambda tube: self._delivery.give_back(tube, at_most), reason)
 
     def _acknowledged(self, hand: Hand | None, outputs: AskedOutputs | None = None, most: int = 0) -> int:
-        """The thread of the hand, whose batch is acknowledged. -1: there is no hand. NO_ROOM and AGAIN as `_pop`."""
+        """The thread of the hand, whose batch is acknowledged. -1: there is no hand. Else as `Handing.pop`."""
         if hand is None:
             return -1
-        return self._pop(hand, hand.batch.through, outputs, most)
+        return self._handing.pop(hand, hand.batch.through, outputs, most)
 
     def _onward(
         self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: AllTerms, *, stay: bool
@@ -285,12 +264,12 @@ class Delivering:
             if not hand.batch.count:
                 self._gate.check_stays()
             return Hand(hand.key, hand.token, EMPTY)
-        if stay and (batch := self._take_by(hand.key, thread, terms)).count:
+        if stay and (batch := self._handing.take_by(hand.key, thread, terms)).count:
             return Hand(hand.key, hand.token, batch)
         if not self._others_ready(names):
-            return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
+            return Hand(hand.key, hand.token, EMPTY if stay else self._handing.take_by(hand.key, thread, terms))
         self._waiting.last_served = thread  # another worker of this process may have set it: this thread is the last
-        self._release(thread, 0.0)
+        self._handing.release(thread, 0.0)
         return self._next(names, terms)
 
     def _read_out(self, hand: Hand | None) -> Hand | None:
@@ -313,79 +292,5 @@ class Delivering:
             return None
         thread = self._directory.thread(key)
         self._core.learn_thread(thread, key)
-        token = self._claim(thread)
-        return Hand(key, token, self._take_by(key, thread, terms)) if token else None
-
-    def _claim(self, thread: int) -> int:
-        self._journal.declare(thread)
-        token = self._claims.claim(thread)
-        self._journal.clear()
-        return token
-
-    def _release(self, thread: int, pause_s: float) -> None:
-        self._journal.declare(thread)
-        self._claims.release(thread, pause_s)
-        self._journal.clear()
-        self._claims.note_end()
-
-    def _take_by(self, key: str, thread: int, terms: AllTerms) -> Batch:
-        """As `_take`, by the terms of the thread's handler; nothing where there are none."""
-        its = terms.get(split_key(key)[0])
-        return EMPTY if its is None else self._take(key, thread, its)
-
-    def _take(self, key: str, thread: int, terms: Terms) -> Batch:
-        if self._words[at.PAUSED] and self._claims.is_paused(thread):
-            return EMPTY
-        self._core.learn_thread(thread, key)
-        turn, priorities = self._layout.thread_word(thread) + at.THREAD_TURN, terms.priorities
-        if terms.starvation_limit is not None:
-            priorities = in_turn(priorities, self._words[turn], terms.starvation_limit)
-        there = self._directory.priorities(thread)
-        for priority in priorities:
-            for tube in there.get(priority, ()):
-                batch = self._fifos.find(tube, self._delivery.limit(tube, terms.limit))
-                if batch.count:
-                    self._words[turn] += 1
-                    self._delivery.hand_out(thread, tube, batch.through)
-                    # In this very section: a worker that is cut off later must not have a batch without a deadline.
-                    deadline_ns = time.monotonic_ns() + int(terms.timeout_s * 1e9) if terms.timeout_s else 0
-                    self._claims.note_batch(thread, batch.count, deadline_ns)
-                    batch.pipe, batch.failed = f"{key}/{priority}", self._delivery.of(tube)
-                    batch.taken_us = time.time_ns() // 1000
-                    oldest_us = batch.unread[0][0].accepted_us if batch.unread else self._fifos.oldest_us(tube)
-                    self._claims.tallies.handed_out(thread, batch.taken_us - oldest_us)
-                    if self._words[self._layout.tube_word(tube) + at.TUBE_FRONT]:
-                        batch.front = True
-                    else:
-                        self._core.learn(batch.pipe, thread, tube)
-                    return batch
-        return EMPTY
-
-    def _pop(self, hand: Hand, through: int, outputs: AskedOutputs | None, most: int) -> int:
-        """Acknowledge messages below `through` where the batch in hand is from, with these outputs. Returns the thread;
-        NO_ROOM or AGAIN, where nothing changed: see `Outputs.write`.
-        """
-        thread, tube = self._claims.handed_from(hand)
-        if tube == NOT_FOUND:
-            return thread
-        self._journal.declare(thread)
-        written, stores = NOTHING, _NONE
-        if outputs and self._fifos.head(tube) < through and not self._fifos.is_empty(tube):
-            found = self._outputs.write(thread, outputs, most)
-            if isinstance(found, int):
-                self._journal.clear()
-                return found
-            written, stores = found, found.stores
-        done = self._fifos.pop(tube, through, stores)
-        self._claims.note_progress(thread)
-        if stores:
-            self._outputs.arrived(written)
-        if self._words[at.EQUALITY_STATE]:
-            self._equals.forget()
-        self._journal.clear()
-        if self._delivery.in_hand(tube):
-            self._claims.tallies.done(thread, done)
-        else:
-            self._claims.note_end(done)
-        self._sleepers.messages_left()
-        return thread
+        token = self._handing.claim(thread)
+        return Hand(key, token, self._handing.take_by(key, thread, terms)) if token else None
