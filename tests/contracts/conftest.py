@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from shardq.protocols import Movable
+from tests.support.drivers import Backend
 from tests.support.loops import Loops, loops_for, prove_it_does_not_suspend, runs_on_another_loop
 
 
@@ -27,3 +29,10 @@ def _is_ours(item: pytest.Item) -> bool:
 @cache
 def _is_below(path: Path) -> bool:
     return path.is_relative_to(Path(__file__).parent)
+
+
+@pytest.fixture
+def movable(backend: Backend) -> Movable:
+    """The storage of the test, as an end of a move."""
+    assert backend.movable
+    return backend.movable

@@ -12,8 +12,10 @@ from shardq.drivers.redis.news import News
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from shardq.testing import Clock, LocalQueue
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, NewStore, new_name, segments, stores
+from tests.unit.local_handlers import START, Journal
 
 
 @pytest.fixture
@@ -67,3 +69,21 @@ def news() -> Iterator[News]:
     news.open()
     yield news
     news.close()
+
+
+@pytest.fixture
+def local() -> Iterator[LocalQueue]:
+    """A queue for tests, and what its handlers wrote down is gone afterwards."""
+    local = LocalQueue(clock=Clock(START))
+    Journal.clock = local.clock
+    yield local
+    Journal.entries.clear()
+    Journal.batches.clear()
+    Journal.attempts.clear()
+
+
+@pytest.fixture
+def lenient(local: LocalQueue) -> LocalQueue:
+    """A queue that says nothing of requests that failed."""
+    local.raises = False
+    return local
