@@ -9,6 +9,8 @@ import signal
 import sys
 import termios
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
@@ -16,8 +18,10 @@ from shardq.errors import ConfigurationError, HandlerError, SupervisorError
 from shardq.settings import SupervisorSettings, parse_bytes
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.family import Family
 from shardq.supervisor.output.progress import Progress
 from shardq.supervisor.workers.deaths import Death, reap
+from shardq.supervisor.workers.member import Member
 from tests.support.tasks import LIMIT_S
 
 # Deaths
@@ -432,3 +436,38 @@ def test_a_size_that_no_machine_has_is_refused(text: str) -> None:
 
 def test_without_a_capacity_the_storage_decides() -> None:
     assert SupervisorSettings(capacity=None).capacity_bytes is None
+
+
+# The family
+
+
+def test_what_was_heard_of_others_with_the_last_words_of_a_dead_worker_is_acted_upon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their bell does not ring for it any more."""
+    dead, other = Member(11, -1, 1), Member(12, -1, 2)
+    told = list[int]()
+    storage: Any = SimpleNamespace(
+        note_death=lambda pid, _: told.append(other.pid),
+        renewals=lambda: told,
+        silence=lambda: None,
+        wake_workers=lambda: None,
+    )
+    program: Any = None
+    family = Family(storage, stop_here, stop_here, SupervisorSettings(workers=1), program)
+    steps: Any = SimpleNamespace(step=lambda step: step())
+    roster: Any = SimpleNamespace(members={other.pid: other})
+    shutdown: Any = SimpleNamespace(begun=False)
+    monkeypatch.setattr(family, "_watch", steps, raising=False)
+    monkeypatch.setattr(family, "_roster", roster, raising=False)
+    monkeypatch.setattr(family, "_shutdown", shutdown, raising=False)
+    monkeypatch.setattr(Family, "_promote", lambda _: None)
+    monkeypatch.setattr(Family, "_end_hung", lambda _: None)
+
+    family._on_death(dead, Death(dead.pid, 0, None), "")
+
+    assert family._renewals.next(LIMIT_S) == other.pid
+
+
+def stop_here(*_: object) -> NoReturn:
+    raise AssertionError("no process is to be made here")
