@@ -21,8 +21,10 @@ class Export:
     Raises `ConfigurationError` where the file is there already, or cannot be made or written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, advice: str = "give --export with the name of a new file") -> None:
+        """`advice`: what the user can do where it cannot be."""
         self.path = path
+        self._advice = advice
         self._file = -1
 
     def __enter__(self) -> Export:
@@ -30,7 +32,7 @@ class Export:
         try:
             self._file = os.open(self.path, flags, 0o600)
         except FileExistsError:
-            raise ConfigurationError(f"{self.path} exists already: give --export with the name of a new file") from None
+            raise ConfigurationError(f"{self.path} exists already: {self._advice}") from None
         except OSError as error:
             raise self._refused(error) from error
         return self
@@ -58,7 +60,7 @@ class Export:
                 raise
 
     def _refused(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")
+        return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; {self._advice}")
 
 
 def check_takes_requests(pipe: str, number: int, path: str) -> None:

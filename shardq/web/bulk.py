@@ -20,6 +20,9 @@ from shardq.web.wish import Wish
 
 _Chosen = TypeVar("_Chosen")
 
+#: For a user whose file cannot be written.
+EXPORTS_ADVICE = "have the page write to another folder: `shardq web --exports FOLDER`"
+
 Fields = Mapping[str, Sequence[str]]
 #: Does it to what was chosen, and counts in the deed.
 Work = Callable[[Storage, _Chosen, Deed], Awaitable[None]]

@@ -30,7 +30,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     with Export(str(path)) as export:
         export.add(b"these went\n")
-        with files_of_at_most(20), pytest.raises(ConfigurationError, match="File too large; give --export FILE"):
+        with files_of_at_most(20), pytest.raises(ConfigurationError, match="File too large; give --export"):
             export.add(b"these stay\nwhere they are\n")
 
     assert path.read_bytes() == b"these went\n"

@@ -47,7 +47,7 @@ class Doing:
                 found = [its for wanted in ids if (its := await letters.get(wanted))]
                 if not found:
                     return "they are gone already"
-                with Export(path) as export:
+                with Export(path, "begin in a folder that takes a new file") as export:
                     export.add(lines(found))
                 deed.count += await letters.drop(*found)
         except ShardqError as error:

@@ -18,7 +18,7 @@ from shardq.letters.edited import Edit
 from shardq.letters.exported import lines
 from shardq.protocols import Readable, Storage
 from shardq.web.acting import act
-from shardq.web.bulk import Bulk, Fields
+from shardq.web.bulk import EXPORTS_ADVICE, Bulk, Fields
 from shardq.web.desk import Desk, Undo, form_of, one
 from shardq.web.letters import letter_of, match_of, request_of
 from shardq.web.wish import Wish
@@ -83,7 +83,7 @@ async def drop(desk: Desk, request: Request) -> Response:
 
     async def work(storage: Storage, chosen: Chosen, done: Deed) -> None:
         letters = DeadLetters(storage)
-        with Export(path) as export:
+        with Export(path, EXPORTS_ADVICE) as export:
             async for page in pages(letters, chosen):
                 export.add(lines(page))
                 done.count += await letters.drop(*page)

@@ -24,7 +24,7 @@ from shardq.recurrent import recurring_of
 from shardq.scheduling.schedule import next_times_us
 from shardq.text.wording import counted
 from shardq.web.acting import act
-from shardq.web.bulk import Bulk, Fields
+from shardq.web.bulk import EXPORTS_ADVICE, Bulk, Fields
 from shardq.web.desk import Desk, Undo, form_of, one
 from shardq.web.later import chosen, recurrent
 from shardq.web.wish import Wish
@@ -100,7 +100,7 @@ async def cancel(desk: Desk, request: Request) -> Response:
 
     async def work(storage: Storage, found: Sequence[Deferred], done: Deed) -> None:
         later = Later(storage)
-        with Export(path) as export:
+        with Export(path, EXPORTS_ADVICE) as export:
             for start in range(0, len(found), _AT_ONCE):
                 some = found[start : start + _AT_ONCE]
                 export.add(lines(some))
