@@ -12,6 +12,7 @@ A thread of the application watches the supervisor, see `shardq.serving.keeper`:
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ from shardq.functions.maps import Maps
 from shardq.handler import Handler
 from shardq.model import AtWork
 from shardq.queue import Queue
+from shardq.results.serving import without_worker
 from shardq.serving.keeper import Keeper
 from shardq.serving.targets import argument_of
 from shardq.settings import SupervisorSettings, check_capacity, check_kind, check_timeout
@@ -39,6 +41,10 @@ from shardq.supervisor.workers.endings import workers_ended
 if TYPE_CHECKING:
     from shardq.drivers.redis.overview import Overview as ServerOverview
 
+log = logging.getLogger("shardq.embedded")
+
+#: After how many seconds a drain says what it may wait for in vain.
+_HINT_S = 10.0
 _STARTED_BY_IMPORT = (
     "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
     '`if __name__ == "__main__":`'
@@ -172,10 +178,20 @@ class Supervisor(Maps):
     async def drain(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """Wait until, at one instant, no request is queued or in hand, and with `deferred` none waits for its time
         either. Recurrent requests do not count. Returns False if it was not so within `timeout_s` seconds; None: wait
-        without end. Raises `ConfigurationError` for other timeouts.
+        without end. After ten seconds the log says which handlers of those that have requests no worker serves, or are
+        paused. Raises `ConfigurationError` for other timeouts.
         """
         check_timeout(timeout_s)
-        return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
+        storage = self.queue.storage
+        first_s = _HINT_S if timeout_s is None else min(timeout_s, _HINT_S)
+        if await storage.wait_for_quiet(first_s, deferred=deferred):
+            return True
+        if first_s == timeout_s:
+            return False
+        if names := await without_worker(storage):
+            log.warning("drain waits for %s, which no worker serves or which is paused", ", ".join(names))
+        left_s = None if timeout_s is None else timeout_s - first_s
+        return await storage.wait_for_quiet(left_s, deferred=deferred)
 
     def drain_sync(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """`drain` for code without an event loop. Raises `SupervisorError` where one runs."""

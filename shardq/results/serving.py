@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from shardq.errors import NotServed
+from shardq.model import INBOX, key_of, split_key
+from shardq.pages import each
 from shardq.protocols import Storage
 
 #: After how long without a reply a caller looks whether its handler is still served, and after how long without any
@@ -43,6 +45,13 @@ class Serving:
     async def _count(self, name: str) -> int:
         count = await self._storage.serving(name)
         return 1 if count is None else count
+
+
+async def without_worker(storage: Storage) -> list[str]:
+    """Handlers that have requests queued, and no worker, or are paused."""
+    names = {split_key(key_of(pipe))[0] async for pipe in each(storage.pipes)} - {INBOX}
+    paused = {its.handler for its in await storage.pauses()}
+    return sorted([name for name in names if name in paused or await storage.serving(name) == 0])
 
 
 def not_served(name: str) -> NotServed:

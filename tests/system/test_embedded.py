@@ -21,7 +21,7 @@ import psutil
 import pytest
 import uvloop
 
-from shardq import ShardqError, Supervisor, connect
+from shardq import ShardqError, Supervisor, connect, embedded
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SupervisorError, SupervisorRunning
 from shardq.settings import SupervisorSettings
@@ -245,6 +245,23 @@ async def test_settings_reach_the_supervisor(folder: Folder) -> None:
         await eventually(lambda: len({line.pid for line in folder.lines} & worker_pids(supervisor)) == 0, "it is new")
         await have(supervisor, folder, [1])
     assert len({line.pid for line in folder.lines}) == 2
+
+
+async def test_a_drain_says_which_handlers_nothing_handles(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded, "_HINT_S", 0.001)
+    notes = folder.notes(range(2))
+    async with Supervisor(Gated, workers=1) as supervisor:
+        await supervisor.queue.register(Record, *notes)
+        await supervisor.queue.register(Gated, *notes)
+        assert not await supervisor.drain(timeout_s=0.01)
+        assert caplog.messages == [f"drain waits for {JOBS}/Record, which no worker serves or which is paused"]
+
+        await supervisor.queue.cancel(Record, *notes)
+        folder.permit(2)
+        assert await supervisor.drain(LIMIT_S)
+    assert len(caplog.messages) == 1
 
 
 async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:
