@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shardq.drivers import SharedStorage
-from shardq.drivers.shared import resting, waiters
+from shardq.drivers.shared import waiters
 from shardq.errors import SegmentBusy, StorageDamaged
 from shardq.model import EMPTY, Hand, Terms
 from tests.support.drivers import MIB
@@ -93,11 +93,12 @@ async def test_a_claim_ends_later_where_the_guard_is_held_when_the_task_is_cance
         return unclaim(*arguments)
 
     monkeypatch.setattr(storage.store.delivering, "unclaim", busy_at_first)
+    before = asyncio.all_tasks()
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(asyncio.gather(*resting._ending), 10)
+    await asyncio.wait_for(asyncio.gather(*asyncio.all_tasks() - before), 10)
     assert not await storage.claimed("m/H/1")
 
 

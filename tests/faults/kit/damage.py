@@ -16,11 +16,12 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from random import Random
 from types import FrameType
 from typing import Any
+
+from msgspec.structs import replace
 
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentForeign, ShardqError, StorageBusy

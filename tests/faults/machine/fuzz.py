@@ -19,9 +19,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from shardq.drivers import SharedStorage
 from shardq.model import EMPTY, Hand, Terms
