@@ -316,11 +316,16 @@ def outputs(when: When | None, *, absent: bool, partitions: int = 1) -> Begin:
     async def begin(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
         storage.server.known = Layout(storage.settings.prefix, partitions)
         await in_one_tube(storage, 1000)
-        token = await storage.claim(KEY)
+        token = await storage.claim(KEY, 3600)
         hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
         pipes = [f"{HANDLER}/{thread}/0" for thread in range(2 * partitions)]
         messages = [b"%d" % each for each in range(5000)]
-        return lambda: storage.pop(hand, 1, [Output(pipe, messages, when, absent) for pipe in pipes])
+
+        async def send() -> None:
+            assert await storage.pop(hand, 1, [Output(pipe, messages, when, absent) for pipe in pipes])
+            await storage.promote()  # what is still on its way comes as well
+
+        return send
 
     return begin
 
@@ -378,8 +383,9 @@ async def commands_within(storage: RedisStorage, work: Callable[[], Awaitable[ob
         assert monitor.recv(5) == b"+OK\r\n"
         await work()
         await storage.server.ask(b"PING", b"end of the test")
-        said = bytearray()
-        while b"end of the test" not in said[-1000:]:
+        said, seen = bytearray(), 0
+        while said.find(b"end of the test", seen) < 0:
+            seen = max(0, len(said) - 100)
             said += monitor.recv(1 << 20)
 
     commands = list[int]()

@@ -126,7 +126,8 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.of_owner(storage.turning.owner, ending=Ending())
     hand = await storage.turn(None, None, {"app.jobs/Resize": terms})
     assert hand
-    hand = await storage.turn(hand, None, {"app.jobs/Resize": terms}, outputs=[Output(PIPE, [b"sent"])])
+    many = Output(f"{hand.key}/0", [b"%d" % number for number in range(600)], absent=True)
+    hand = await storage.turn(hand, None, {"app.jobs/Resize": terms}, outputs=[Output(PIPE, [b"sent"]), many])
     assert hand
     await storage.pop(hand, 1)
     await a_move(storage)
