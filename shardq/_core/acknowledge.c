@@ -179,7 +179,7 @@ static void count_done(Core *core, const Settling *its, uint64_t thread, uint64_
     if (load(core, its->word + AT_TUBE_HANDED) > its->through)
         tally_done(core, load(core, thread_word(core, thread) + AT_THREAD_HANDLER), gone);
     else
-        note_end(core, gone);
+        note_end(core, thread, gone);
 }
 
 /* Whether outputs can be stored beside the acknowledgement: none of them comes into the tube that it changes. */

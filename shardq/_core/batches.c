@@ -177,16 +177,18 @@ void batch_hand_out(Core *core, uint64_t thread, PyObject *terms, Batch *batch)
     core->found_address = batch->last_record;
 }
 
-/* This process has nothing in hand. So many of its batch were handled now. */
-void note_end(Core *core, uint64_t done)
+/* This process has nothing of the thread in hand. So many of its batch were handled now. Where the process has several
+   threads, another one may be the one whose batch is written down. */
+void note_end(Core *core, uint64_t thread, uint64_t done)
 {
-    uint64_t since_ns = load(core, core->slot_word + AT_SLOT_BATCH_SINCE_NS);
-    uint64_t thread = load(core, core->slot_word + AT_SLOT_BATCH_THREAD) - 1;
-    if (since_ns && thread < core->at.threads) {
-        uint64_t now_ns = clock_ns(CLOCK_BOOTTIME);
-        uint64_t handler = load(core, thread_word(core, thread) + AT_THREAD_HANDLER);
-        tally_ended(core, handler, done, now_ns > since_ns ? now_ns - since_ns : 0);
+    uint64_t handler = load(core, thread_word(core, thread) + AT_THREAD_HANDLER);
+    if (load(core, core->slot_word + AT_SLOT_BATCH_THREAD) != thread + 1) {
+        tally_done(core, handler, done);
+        return;
     }
+    uint64_t since_ns = load(core, core->slot_word + AT_SLOT_BATCH_SINCE_NS), now_ns = clock_ns(CLOCK_BOOTTIME);
+    if (since_ns)
+        tally_ended(core, handler, done, now_ns > since_ns ? now_ns - since_ns : 0);
     store(core, core->slot_word + AT_SLOT_BATCH_THREAD, 0);
     store(core, core->slot_word + AT_SLOT_BATCH_COUNT, 0);
     store(core, core->slot_word + AT_SLOT_BATCH_SINCE_NS, 0);

@@ -195,7 +195,7 @@ bool release(Core *core, uint64_t thread, bool works)
     else if (!make_ready(core, thread))
         return false;
     journal_clear(core);
-    note_end(core, 0);
+    note_end(core, thread, 0);
     return true;
 }
 

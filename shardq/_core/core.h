@@ -279,7 +279,7 @@ typedef struct {
 
 bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms, Batch *found);
 void batch_hand_out(Core *core, uint64_t thread, PyObject *terms, Batch *batch);
-void note_end(Core *core, uint64_t done);
+void note_end(Core *core, uint64_t thread, uint64_t done);
 PyObject *batch_read_out(const Core *core, const Batch *batch, PyObject **ends);
 
 /* plan.c */

@@ -110,6 +110,23 @@ async def test_O7_turns_count_what_they_acknowledge(storage: Storage, observer: 
     assert [(its.accepted, its.done, its.batches) for its in await observer.handlers()] == [(3, 3, 2), (6, 6, 3)]
 
 
+async def test_O7_each_of_the_threads_that_a_process_has_at_once_is_counted(
+    storage: Storage, observer: Observer
+) -> None:
+    assert await storage.append([(PIPE, numbered(6)), (OTHER, numbered(3))])
+    terms = {HANDLER: Terms((0,), 2), CROP: Terms((0,), 2)}
+    hands = [await storage.turn(None, None, terms) for _ in range(2)]
+    while hands:
+        hand = hands.pop(0)
+        assert hand
+        if hand.batch.count:
+            hands.append(await storage.turn(hand, None, terms))
+        else:
+            assert await storage.unclaim(hand.key, hand.token)
+
+    assert [(its.accepted, its.done) for its in await observer.handlers()] == [(3, 3), (6, 6)]
+
+
 @pytest.mark.requires("noted_deaths")
 async def test_O7_workers_that_died_are_counted(
     storage: Storage, backend: Backend, lock: Lock, driver: Driver, root: Path, observer: Observer

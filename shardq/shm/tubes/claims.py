@@ -267,12 +267,18 @@ class Claims:
         if (words[at.AWAITED] or (deadline_ns and not words[at.WATCHED])) and words[word + at.SLOT_WORKER]:
             self._tell_supervisor(deadline_ns)
 
-    def note_end(self, done: int = 0) -> None:
-        """Write down that this process has nothing in hand. `done`: so many of its batch were handled now."""
+    def note_end(self, thread: int, done: int = 0) -> None:
+        """Write down that this process has nothing of the thread in hand. `done`: so many of its batch were handled now.
+        Where the process has several threads, another one may be the one whose batch is written down.
+        """
         words, word = self._words, self._slots.word(self._slots.mine)
+        if words[word + at.SLOT_BATCH_THREAD] != thread + 1:
+            if done:
+                self.tallies.done(thread, done)
+            return
         if since_ns := words[word + at.SLOT_BATCH_SINCE_NS]:
             now_ns = _now_ns()
-            self.tallies.ended(words[word + at.SLOT_BATCH_THREAD] - 1, done, max(0, now_ns - since_ns), now_ns)
+            self.tallies.ended(thread, done, max(0, now_ns - since_ns), now_ns)
         words[word + at.SLOT_BATCH_THREAD] = 0
         words[word + at.SLOT_BATCH_COUNT] = 0
         words[word + at.SLOT_BATCH_SINCE_NS] = 0

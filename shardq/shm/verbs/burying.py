@@ -170,7 +170,7 @@ class Burying:
         self._journal.clear()
         if buried:
             self._claims.tallies.buried(thread)
-            self._claims.note_end()
+            self._claims.note_end(thread)
             self._sleepers.messages_left()
         return buried
 

@@ -64,7 +64,7 @@ class Handing:
         self._journal.declare(thread)
         self._claims.release(thread, pause_s)
         self._journal.clear()
-        self._claims.note_end()
+        self._claims.note_end(thread)
 
     def take_by(self, key: str, thread: int, terms: AllTerms) -> Batch:
         """As `take`, by the terms of the thread's handler; nothing where there are none."""
@@ -125,7 +125,7 @@ class Handing:
         if self._delivery.in_hand(tube):
             self._claims.tallies.done(thread, done)
         else:
-            self._claims.note_end(done)
+            self._claims.note_end(thread, done)
         self._sleepers.messages_left()
         return thread
 
@@ -139,5 +139,5 @@ class Handing:
         self._journal.clear()
         if reason:
             self._claims.tallies.failed(thread, reason)
-        self._claims.note_end()
+        self._claims.note_end(thread)
         return result
