@@ -268,8 +268,8 @@ class Claims:
             self._tell_supervisor(deadline_ns)
 
     def note_end(self, thread: int, done: int = 0) -> None:
-        """Write down that this process has nothing of the thread in hand. `done`: so many of its batch were handled now.
-        Where the process has several threads, another one may be the one whose batch is written down.
+        """Write down that this process has nothing of the thread in hand. `done`: so many of its batch were handled
+        now. Where the process has several threads, another one may be the one whose batch is written down.
         """
         words, word = self._words, self._slots.word(self._slots.mine)
         if words[word + at.SLOT_BATCH_THREAD] != thread + 1:
