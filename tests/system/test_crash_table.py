@@ -17,6 +17,8 @@ from tests.support.homes import Home, cases_on_homes
 from tests.support.programs import ROOT, Supervise, until
 from tests.support.supervised import Start, client, dead_letters, forget_dead, left_in, until_dead
 
+pytestmark = pytest.mark.every_case
+
 MODULE = Fragile.__module__
 
 
@@ -183,7 +185,6 @@ import asyncio, sys
 from shardq import connect
 from tests.support.crashing import Ask, Router
 
-pytestmark = pytest.mark.every_case
 queue = asyncio.run(connect(sys.argv[1]))
 sys.exit(0 if queue.register_sync(Router, Ask(1, sys.argv[2])) else 1)
 """

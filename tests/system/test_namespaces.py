@@ -28,6 +28,8 @@ from tests.support.jobs import Folder, Gated
 from tests.support.own_shm import needs, python
 from tests.support.programs import ROOT, until
 
+pytestmark = pytest.mark.every_case
+
 #: Put before a program: it becomes the first of a pid namespace of its own, whose /proc it sees.
 OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 #: The same, with the /proc of outside.
@@ -252,7 +254,6 @@ def test_a_process_that_has_the_guard_in_another_container_is_not_taken_for_one_
 import sys
 from shardq.shm.registry import attach_store
 
-pytestmark = pytest.mark.every_case
 store = attach_store(sys.argv[1])
 store.begin_section()
 print("inside", flush=True)
