@@ -7,7 +7,7 @@ work that keeps a core busy, and for code that runs a loop of its own: a worker'
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -176,9 +176,9 @@ class Handler(Generic[Request, Result]):
             done += 1
         self.progress(done, total)
 
-    async def emit(
+    def emit(
         self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send requests on to another handler, or to this one: they are stored in the step that acknowledges the batch
         in hand, or the part of it that `acknowledge` names next. If that never comes, they are not stored: of a batch
         that fails, or whose worker dies or loses its thread, nothing is there, and when it comes again, its requests
@@ -194,9 +194,10 @@ class Handler(Generic[Request, Result]):
         smaller parts, and of one request alone `HandlerError`. Raises `HandlerError`, `RequestError` and
         `ScheduleError` for what can never be stored. Also raises `HandlerError` outside of `handle`, after all requests
         of the batch were acknowledged, and in code that does not belong to it: in a task or thread of an earlier batch,
-        in threads of this one other than those of `asyncio.to_thread`, and in processes that the handler forks.
+        in threads of this one other than those of `asyncio.to_thread`, and in processes that the handler forks. A batch
+        whose handler calls it and never awaits it fails with `HandlerError`.
         """
-        await self._out().emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
+        return self._out().emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
 
     def emit_sync(
         self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 
@@ -31,9 +31,9 @@ class InHand(Protocol):
 class Emitting(Protocol):
     """Where a handler's outputs go: `Handler` describes the methods."""
 
-    async def emit(
+    def emit(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
-    ) -> None: ...
+    ) -> Coroutine[Any, Any, None]: ...
 
     def emit_sync(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False

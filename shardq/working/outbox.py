@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class Outbox:
         """How many messages, and how many bytes, are in the outputs, once `_last` is there."""
         self._unsure = 0
         """How many changes began and did not end: an exception may have cut them off anywhere."""
+        self._unawaited = set[object]()
+        """A mark for each `emit` that was called for the batch, and whose coroutine nothing has run so far."""
         self._used = False
         """Whether code emitted, or tried to: else the lock need not be taken. Code that emits says so before it looks
         whether it may; other methods end that before they look at this. So one of the two sees the other."""
@@ -56,12 +58,15 @@ class Outbox:
         self._batch, self.left = batch, batch.count
 
     def close(self) -> Sequence[Output]:
-        """Take nothing more. Returns the outputs that are still to leave. Raises as `take`."""
+        """Take nothing more. Returns the outputs that are still to leave. Raises as `take`, and `HandlerError` where
+        the handler called `emit` and did not await it: its outputs would be lost without a word.
+        """
         self._batch = None
         if not self._used:
             return ()
         with self._lock:
             self._check_sure()
+            self._check_awaited()
             return self._outputs
 
     def forget(self) -> None:
@@ -70,15 +75,26 @@ class Outbox:
         if self._used:
             with self._lock:
                 self._empty()
+                self._unawaited.clear()
                 self._used, self._unsure = False, 0
 
-    async def emit(
+    def emit(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """See `Handler.emit`."""
+        mark = object()
+        if self._batch is not None and handling.get() is self._batch:
+            self._used = True
+            self._unawaited.add(mark)
+        return self._emitted(mark, handler, requests, defer, absent=if_not_exists)
+
+    async def _emitted(
+        self, mark: object, handler: type[Any], requests: Sequence[Any], defer: Any, *, absent: bool
+    ) -> None:
+        self._unawaited.discard(mark)
         self._check()
         time = None if defer is None else when(defer)
-        self._add(await self._queue.prepared(handler, requests), time, absent=if_not_exists)
+        self._add(await self._queue.prepared(handler, requests), time, absent=absent)
 
     def emit_sync(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
@@ -183,6 +199,13 @@ class Outbox:
             raise HandlerError(
                 f"{self._name} was interrupted while it emitted or acknowledged, so it is not known what has left: "
                 f"what is still in its hands comes again"
+            )
+
+    def _check_awaited(self) -> None:
+        if self._unawaited:
+            raise HandlerError(
+                f"{self._name} called emit() and did not await it, so nothing of that call is there: write "
+                f"`await self.emit(...)` in an `async def`, and `self.emit_sync(...)` in a plain `def`"
             )
 
     def _empty(self) -> None:

@@ -510,6 +510,25 @@ async def test_tasks_and_threads_of_asyncio_emit_for_the_batch(queue: Queue, wor
     assert sorted(await stored(queue)) == sorted([*range(20), *range(20)])
 
 
+class Forgetful(Plain):
+    """Forgets to await what it emits."""
+
+    def perform(self, *items: Item) -> None:
+        self.emit(Sent, *items)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_what_is_emitted_and_never_awaited_is_a_failure(queue: Queue, worker: Worker) -> None:
+    await queue.register(Forgetful, Item(0, 1))
+
+    await run(worker, 1, handler=Forgetful)
+
+    [letter] = await letters(queue)
+    assert "HandlerError" in letter.error
+    assert "await self.emit(...)" in letter.error
+    assert await stored(queue) == []
+
+
 async def test_a_task_that_outlives_its_batch_is_refused_in_the_next(queue: Queue, worker: Worker) -> None:
     tasks = list[asyncio.Task[None]]()
 
