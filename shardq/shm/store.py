@@ -250,9 +250,12 @@ class Store:
             self._slots.leave()
         self.segment.close()
 
-    def note_fork(self) -> None:
+    def disown(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
+
+    def let_go(self) -> None:
+        """In a forked child, with the slot disowned: let go of what else is the parent's."""
         # A verb that was interrupted by the fork must not go on in C with the parent's slot.
         self._parts.core.set_aside()
         self._parts.membership.note_fork()
@@ -318,8 +321,13 @@ class _Section:
 
 
 def _note_fork() -> None:
-    for store in _stores:
-        store.note_fork()
+    stores = list(_stores)
+    # All of them first. With its parent's slot a child would be taken for its parent, and get into the guard beside it:
+    # so this must not be left out where something of another store cannot be let go.
+    for store in stores:
+        store.disown()
+    for store in stores:
+        store.let_go()
 
 
 os.register_at_fork(after_in_child=_note_fork)

@@ -13,10 +13,12 @@ from shardq.errors import SlotsExhausted
 from shardq.shm import words as at
 from shardq.shm.files.lock_bytes import REGISTER_BYTE
 from shardq.shm.files.names import bell_path
+from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
+from tests.support.segments import NewStore
 
 PIPE = "m/H/0/0"
 
@@ -85,6 +87,28 @@ def test_a_child_that_uses_no_store_has_not_its_parents_bell_open(crowded: Store
 
     gate.open()
     child.end()
+
+
+def test_a_child_is_its_parent_in_no_store_where_something_of_one_cannot_be_let_go(
+    new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the guard it would be taken for its parent, and get in beside it."""
+    forget, failed = Doorbell.forget, list[Doorbell]()
+
+    def fail_once(bell: Doorbell) -> None:
+        if not failed:
+            failed.append(bell)
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        forget(bell)
+
+    stores = [new_store() for _ in range(3)]
+    parents = [store.slot for store in stores]
+    monkeypatch.setattr(Doorbell, "forget", fail_once)
+
+    slots = Child(lambda: [store.slot for store in stores]).result()
+
+    failed.append(stores[0].doorbell)
+    assert all(its != parent for its, parent in zip(slots, parents, strict=True))
 
 
 def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:

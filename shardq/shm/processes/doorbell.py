@@ -71,7 +71,9 @@ class Doorbell:
         descriptors, self._others, self._own = (*self._others.values(), self._own), {}, -1
         for descriptor in descriptors:
             if descriptor >= 0:
-                os.close(descriptor)
+                # Code that closes descriptors it does not know, as daemons do, may have closed this one.
+                with suppress(OSError):
+                    os.close(descriptor)
 
     def _open(self) -> int:
         if self._own < 0:
