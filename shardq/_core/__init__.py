@@ -18,7 +18,7 @@ each after those that it uses:
 * `claims.c`: which threads have work, and who serves them (`shm/tubes/claims.py`)
 * `chains.c`: how a tube's records hang together (`shm/memory/record_chain.py`)
 * `batches.c`: what is handed out (`shm/tubes/fifo.py`, `delivery.py`)
-* `acknowledge.c`: what leaves (`shm/tubes/fifo.py`, `shm/verbs/delivering.py`)
+* `acknowledge.c`: what leaves (`shm/tubes/fifo.py`, `shm/verbs/handing.py`)
 * `turn.c`: a worker's turn, and its rest (`shm/verbs/delivering.py`, `waiting.py`)
 * `results.c`: what a turn is asked, and what came of it, as Python sees them
 * `plan.c`: where the messages of a call go; changes nothing

@@ -1,4 +1,4 @@
-/* Acknowledging what is in hand: see `shm/tubes/fifo.py` and `shm/verbs/delivering.py`. */
+/* Acknowledging what is in hand: see `shm/tubes/fifo.py` and `shm/verbs/handing.py`. */
 #include <string.h>
 #include <sys/mman.h>
 

@@ -1,4 +1,4 @@
-/* What is handed out to a worker: see `shm/tubes/fifo.py`, `shm/tubes/delivery.py` and `shm/verbs/delivering.py`. */
+/* What is handed out to a worker: see `shm/tubes/fifo.py`, `shm/tubes/delivery.py` and `shm/verbs/handing.py`. */
 #include <string.h>
 #include <time.h>
 

@@ -114,7 +114,9 @@ _all: WeakSet[Control] = WeakSet()
 def _close_in_child() -> None:
     """The line is between two processes. If a third one kept it open, neither would see the end of the other."""
     for control in list(_all):
-        control.close()
+        # Code that closes descriptors it does not know may have closed one of this: the others are closed all the same.
+        with suppress(OSError):
+            control.close()
 
 
 os.register_at_fork(after_in_child=_close_in_child)

@@ -18,7 +18,7 @@ for at, number in ipairs(args.numbers) do
         end
         local said, bodies = entry_away(ARGV[at + 1])
         local _, nbytes = size_of_all(bodies)
-        local kept = not state.arriving and coming(said, bodies)
+        local kept = not state.arriving and wanted_of(said, bodies)
         if not kept then
             again = kept == nil and 1 or 0
             break

@@ -10,7 +10,7 @@ if not place then
 end
 local field = outbox_field(args.partition, tonumber(string.sub(place, #prefix + 1)))
 local said, bodies = entry_away(redis.call('HGET', OUTBOX, field))
-local kept = coming(said, bodies)
+local kept = wanted_of(said, bodies)
 if kept then
     local number, nbytes = size_of_all(bodies)
     redis.call('HDEL', OUTBOX, field)

@@ -44,14 +44,12 @@ local function absent_of(pipe, body, seen)
     return found
 end
 
--- What of a call is stored: of `asked` its pipes, and `absent` (by place, nil: none must be); the body of the first pipe
--- is behind argument number `before`. Returns the bodies (false: there is nothing of one), how many messages they have and
--- how many bytes. nil: the index of equal messages of a tube is not complete yet.
-local function wanted_bodies(asked, before)
-    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 1024, {}, asked.absent
-    for place, pipe in ipairs(asked.pipes) do
-        local body = ARGV[place + before]
-        if absent and absent[place] then
+-- What is stored of bodies for these pipes: of `asked` its pipes, and `absent` (by place, nil: none must be). Returns the
+-- bodies (false: there is nothing of one). nil: the index of equal messages of a tube is not complete yet.
+local function wanted_of(asked, bodies)
+    local kept, budget, seen, absent = {}, 1024, {}, asked.absent
+    for place, pipe in ipairs(absent and asked.pipes or {}) do
+        if absent[place] then
             local key, name = split_pipe(pipe)
             local its = thread(key)
             budget = index(its, 'f' .. name, index(its, name, budget))
@@ -59,21 +57,34 @@ local function wanted_bodies(asked, before)
                 return nil
             end
         end
-        bodies[place] = body
     end
     for place, pipe in ipairs(asked.pipes) do
+        kept[place] = bodies[place]
         if absent and absent[place] then
             local messages = absent_of(pipe, bodies[place], seen)
-            bodies[place] = #messages > 0 and body_of(messages)
+            kept[place] = #messages > 0 and body_of(messages)
         elseif absent then
             for _, message in ipairs(messages_in(bodies[place])) do
                 seen[pipe .. '\0' .. untraced(message)] = true
             end
         end
-        if bodies[place] then
-            local some, their_bytes = size_of(bodies[place])
+    end
+    return kept
+end
+
+-- What of a call is stored, as `wanted_of`; the body of the first pipe is behind argument number `before`. Returns the
+-- bodies, how many messages they have and how many bytes. nil: as there.
+local function wanted_bodies(asked, before)
+    local bodies, number, nbytes = {}, 0, 0
+    for place in ipairs(asked.pipes) do
+        bodies[place] = ARGV[place + before]
+    end
+    local kept = wanted_of(asked, bodies)
+    for place in ipairs(kept and asked.pipes or {}) do
+        if kept[place] then
+            local some, their_bytes = size_of(kept[place])
             number, nbytes = number + some, nbytes + their_bytes
         end
     end
-    return bodies, number, nbytes
+    return kept, number, nbytes
 end
