@@ -58,14 +58,6 @@ def run(request: pytest.FixtureRequest) -> Run:
     return runner
 
 
-async def eventually(happened: Callable[[], bool], what: str) -> None:
-    """Wait, with the loop running, for what no event tells of."""
-    deadline = time.monotonic() + LIMIT_S
-    while not happened():
-        assert time.monotonic() < deadline, f"it did not happen that {what}"
-        await asyncio.sleep(0.005)
-
-
 def worker_pids(supervisor: Supervisor) -> set[int]:
     return {worker.pid for worker in supervisor.stats().workers if worker.state != "dead"}
 
