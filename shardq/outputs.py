@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shardq.errors import HandlerError
-from shardq.model import When
+from shardq.model import KEPT_PIPE, When
 from shardq.text.wording import counted
 
 
@@ -33,6 +33,14 @@ def hands_over(outputs: Sequence[Output], acknowledged: int) -> bool:
     return count <= acknowledged
 
 
+def are_plain(outputs: Sequence[Output], most: int) -> bool:
+    """Whether these are no more than `most`, which all come at once, to tubes for which no room has to be made."""
+    plain = len(outputs) <= most
+    for pipe, _, when, _ in outputs:
+        plain = plain and when is None and pipe != KEPT_PIPE
+    return plain
+
+
 def check_outputs(outputs: Sequence[Output], most: int) -> bool:
     """Whether all of them come at once. Raises `HandlerError` for outputs that are no step: more than `most`, or some
     with a schedule.
@@ -40,9 +48,10 @@ def check_outputs(outputs: Sequence[Output], most: int) -> bool:
     if len(outputs) > most:
         given = counted(len(outputs), "output")
         raise HandlerError(f"{given} are too many for one step of {most}: acknowledge the batch in several parts")
-    later = [output.when for output in outputs if output.when]
-    if not later:
-        return True
-    if any(when.schedule for when in later):
-        raise HandlerError("an output cannot come again and again: register it with recurrent=")
-    return False
+    at_once = True
+    for _, _, when, _ in outputs:
+        if when is not None:
+            if when.schedule:
+                raise HandlerError("an output cannot come again and again: register it with recurrent=")
+            at_once = False
+    return at_once

@@ -103,7 +103,7 @@ class Queue(Calling, Ticketing):
         Raises `ScheduleError` for times and schedules that cannot be.
         """
         schedule = "" if recurrent is None else written(recurrent)
-        facts, places = self._routed(handler, requests)
+        facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = await places
         time, messages = None, None
@@ -132,7 +132,7 @@ class Queue(Calling, Ticketing):
         either, and raises `HandlerError` where `route()` itself has to.
         """
         schedule = "" if recurrent is None else written(recurrent)
-        facts, places = self._routed(handler, requests)
+        facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = result_of(places, may_wait=not loop_runs())
         time, messages = None, None
@@ -148,21 +148,21 @@ class Queue(Calling, Ticketing):
             call = prepare(facts, requests, places, messages, limits)
             return self._stored_in_steps_sync(call, time, absent=if_not_exists)
 
-    async def prepared(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
-        """What `register` would store for these requests, found out and checked without the storage. For handlers'
-        outputs. Raises as `register` does for what can never be stored.
+    def routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
+        """Where the requests go: what `route()` returned, which may be awaitable, or the places that are declared.
+        Raises `HandlerError` for what is no handler, and `RequestError` for requests of another type.
         """
-        facts, places = self._routed(handler, requests)
-        if is_awaitable(places):
-            places = await places
-        with sending(facts.name, len(requests)) as sent:
-            return prepare(facts, requests, places, self._encoded(facts, requests, sent), self.storage.limits)
+        facts = self._facts(handler)
+        if facts.types is not None and not facts.types.issuperset(map(type, requests)):
+            raise wrong_type(facts, requests)
+        return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
 
-    def prepared_sync(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
-        """`prepared` for plain handlers. Waits, and raises, as `register_sync`."""
-        facts, places = self._routed(handler, requests)
-        if is_awaitable(places):
-            places = result_of(places, may_wait=not loop_runs())
+    def prepared(self, facts: HandlerInfo, requests: Sequence[Any], places: Any) -> Prepared:
+        """What `register` would store for requests that are `routed`, found out and checked without the storage. For
+        handlers' outputs. Raises as `register` does for what can never be stored.
+        """
+        if current_context() is None:
+            return prepare(facts, requests, places, self._messages(facts, requests), self.storage.limits)
         with sending(facts.name, len(requests)) as sent:
             return prepare(facts, requests, places, self._encoded(facts, requests, sent), self.storage.limits)
 
@@ -191,7 +191,7 @@ class Queue(Calling, Ticketing):
         heads: _Heads,
     ) -> Prepared:
         """`prepared` for requests whose messages get heads."""
-        facts, places = self._routed(handler, requests)
+        facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = await places
         with sending(facts.name, len(requests)) as sent:
@@ -230,7 +230,7 @@ class Queue(Calling, Ticketing):
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
-        facts, places = self._routed(handler, requests)
+        facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = result_of(places, may_wait=not loop_runs())
         messages = messages_of(facts, requests, places, self._messages(facts, requests))
@@ -270,17 +270,10 @@ class Queue(Calling, Ticketing):
 
     async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> dict[str, list[bytes]]:
         """The messages of these requests, by tube."""
-        facts, places = self._routed(handler, requests)
+        facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = await places
         return messages_of(facts, requests, places, self._messages(facts, requests))
-
-    def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
-        """Where the requests go: what `route()` returned, which may be awaitable, or the places that are declared."""
-        facts = self._facts(handler)
-        if facts.types is not None and not facts.types.issuperset(map(type, requests)):
-            raise wrong_type(facts, requests)
-        return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
 
     def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shardq.errors import QueueFull, StorageMoved, StorageUnconfirmed
 from shardq.handling.info import HandlerInfo
@@ -18,8 +19,7 @@ from shardq.model import Limits, Part
 from shardq.text.wording import counted
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(Struct):
     """A call that can be stored, step by step."""
 
     facts: HandlerInfo

@@ -5,8 +5,9 @@ in one thread after another, where the storage goes on to the next one of the sa
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,8 @@ class Binding:
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._info: HandlerInfo
-        self._decodes_alone: bool
-        """Both are known from `open` on."""
+        self._decode_bare: Callable[[Batch], list[Any]]
+        """Decodes messages with nothing in front of them. Both are known from `open` on."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._untold: Sequence[Output] = ()
@@ -91,7 +92,9 @@ class Binding:
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._info, self._context = info_of(self._class), copy_context()
-        self._decodes_alone = decodes_alone(self._worker.queue.serializer, self._info.kind)
+        serializer, kind = self._worker.queue.serializer, self._info.kind
+        alone = decodes_alone(serializer, kind)
+        self._decode_bare = partial(serializer.decode, kind) if alone else self._decoded_by_code
         if self._lease:
             self._lease.begin(self._worker.waiting.interrupt)
         if self._turns.at_once:
@@ -345,11 +348,9 @@ class Binding:
         if self._class is Inbox:
             return []  # results that no caller waits for
         serializer = self._worker.queue.serializer
-        return self._callers.decoded(self._decoded_bare, serializer, batch)
+        return self._callers.decoded(self._decode_bare, serializer, batch)
 
-    def _decoded_bare(self, batch: Batch) -> list[Any]:
-        """The requests of messages with nothing in front of them. A request type may have code, as validators are."""
+    def _decoded_by_code(self, batch: Batch) -> list[Any]:
+        """The requests of messages, where their type has code, as validators are."""
         decode = self._worker.queue.serializer.decode
-        if self._decodes_alone:
-            return decode(self._info.kind, batch)
         return self._code.contained(self._context.copy(), decode, self._info.kind, batch)  # type: ignore[no-any-return]

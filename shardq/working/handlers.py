@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import is_
+from time import monotonic
 from typing import Any
 from weakref import ref
 
@@ -37,8 +37,10 @@ class Handlers:
         self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when this looked last."""
         self._registered = self._announced = -1
-        """How many handlers were registered with the queue then, and how many were announced in this process."""
-        self._looked_at: float | None = None
+        """How many handlers were registered with the queue then, and how many were announced in this process. Fewer
+        than 0: this has not looked yet."""
+        self._true_until = 0.0
+        """When to look again, monotonic."""
         self.incomplete = False
         """Whether one of them is still being defined, in another thread."""
 
@@ -49,15 +51,8 @@ class Handlers:
 
     def served(self) -> frozenset[str]:
         """Names of the handlers that the worker serves now: one that was imported meanwhile counts as well."""
-        if self._looked_at is not None:
-            if self._only is not None:
-                return self._names
-            unchanged = newcomers.announced() == self._announced and not self.incomplete
-            if unchanged and time.monotonic() - self._looked_at < LOOK_S:
-                return self._names
-        first, self._looked_at, self._announced = self._looked_at is None, time.monotonic(), newcomers.announced()
-        if (self._only is None and self._look()) or first:
-            self._terms = dict(self._all_terms())
+        if newcomers.announced() != self._announced or monotonic() >= self._true_until:
+            self._look_again()
         return self._names
 
     def terms(self) -> dict[str, Terms]:
@@ -70,7 +65,17 @@ class Handlers:
 
     def look_anew(self) -> None:
         """Forget what the last look found: it is not true any more."""
-        self._known, self._looked_at = [], None
+        self._known, self._announced = [], -1
+
+    def _look_again(self) -> None:
+        first, self._announced = self._announced < 0, newcomers.announced()
+        others = self._only is None and self._look()
+        if others or first:
+            self._terms = dict(self._all_terms())
+        if self._only is not None:
+            self._true_until = float("inf")
+        else:
+            self._true_until = 0.0 if self.incomplete else monotonic() + LOOK_S
 
     def _look(self) -> bool:
         """Look for handlers, and say whether there are others than before."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, QueueFull, TooManyOutputs
 from shardq.handler import handling
+from shardq.handling.awaiting import is_awaitable, loop_runs, result_of
 from shardq.handling.prepared import Prepared
 from shardq.model import Batch, Limits, When
 from shardq.outputs import Output
@@ -65,8 +66,9 @@ class Outbox:
         if not self._used:
             return ()
         with self._lock:
-            self._check_sure()
-            self._check_awaited()
+            if self._unsure or self._unawaited:
+                self._check_sure()
+                self._check_awaited()
             return self._outputs
 
     def forget(self) -> None:
@@ -74,7 +76,7 @@ class Outbox:
         self._batch = None
         if self._used:
             with self._lock:
-                self._empty()
+                self._outputs, self._last = [], {}
                 self._unawaited.clear()
                 self._used, self._unsure = False, 0
 
@@ -82,19 +84,23 @@ class Outbox:
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
     ) -> Coroutine[Any, Any, None]:
         """See `Handler.emit`."""
-        mark = object()
+        mark = None
         if self._batch is not None and handling.get() is self._batch:
-            self._used = True
+            self._used, mark = True, object()
             self._unawaited.add(mark)
         return self._emitted(mark, handler, requests, defer, absent=if_not_exists)
 
     async def _emitted(
         self, mark: object, handler: type[Any], requests: Sequence[Any], defer: Any, *, absent: bool
     ) -> None:
+        if mark is None:
+            self._check()
         self._unawaited.discard(mark)
-        self._check()
         time = None if defer is None else when(defer)
-        self._add(await self._queue.prepared(handler, requests), time, absent=absent)
+        facts, places = self._queue.routed(handler, requests)
+        if is_awaitable(places):
+            places = await places
+        self._add(self._queue.prepared(facts, requests, places), time, absent=absent)
 
     def emit_sync(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
@@ -102,7 +108,10 @@ class Outbox:
         """See `Handler.emit_sync`."""
         self._check()
         time = None if defer is None else when(defer)
-        self._add(self._queue.prepared_sync(handler, requests), time, absent=if_not_exists)
+        facts, places = self._queue.routed(handler, requests)
+        if is_awaitable(places):
+            places = result_of(places, may_wait=not loop_runs())
+        self._add(self._queue.prepared(facts, requests, places), time, absent=if_not_exists)
 
     def take(self, left: int) -> Sequence[Output]:
         """The outputs so far, to leave now with all requests of the batch but so many. `settle` says what became of
@@ -159,7 +168,8 @@ class Outbox:
             if len(call.steps) > 1:
                 raise self._too_many(call.requests)
             if not self._outputs:
-                self._outputs = [_output(Output, (pipe, messages, time, absent)) for pipe, messages in call.parts]
+                parts = chain.from_iterable(call.steps)
+                self._outputs = [_output(Output, (pipe, messages, time, absent)) for pipe, messages in parts]
                 return
             self._look_back()
             groups = dict(call.parts)

@@ -12,14 +12,13 @@ class Quantum:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._since, self._before = monotonic(), 0
-        """When it began, and how many requests were done then."""
+        self.begin(0)
 
     def begin(self, done: int) -> None:
         """Begin anew, when so many requests of the stay are done."""
-        self._since, self._before = monotonic(), done
+        self._last_at, self._last_done = monotonic() + self._settings.quantum, done + self._settings.quantum_items
+        """When it ends, and when so many requests of the stay are done."""
 
     def is_over(self, done: int) -> bool:
         """Whether the worker stayed for long enough, when so many requests of the stay are done."""
-        settings = self._settings
-        return done - self._before >= settings.quantum_items or monotonic() - self._since > settings.quantum
+        return done >= self._last_done or monotonic() > self._last_at

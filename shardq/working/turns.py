@@ -58,7 +58,9 @@ class Turns:
         `ScheduleError` for outputs that can never be stored, and `QueueFull`; nothing is acknowledged then, either.
         """
         in_hand = self._in_hand
-        former = in_hand.of(batch)
+        former = in_hand.given
+        if former.batch is not batch:
+            former = in_hand.of(batch)
         if self.terms is None or self._worker.stopping:
             if not await self._storage.pop(former, batch.count, outputs):
                 return None

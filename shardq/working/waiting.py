@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AbstractContextManager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from shardq.handling.newcomers import listening
@@ -85,7 +85,7 @@ class Waiting:
     @property
     def others_are_due(self) -> bool:
         """Whether the event loop should have its turn."""
-        return time.monotonic() - self._looped_at >= LOOP_TURN_S
+        return monotonic() - self._looped_at >= LOOP_TURN_S
 
     async def let_others_run(self, *, long: bool) -> None:
         """Let signals and the rest of the application have their turn where it is due: a round may suspend nowhere.
@@ -96,7 +96,7 @@ class Waiting:
             return
         for _ in range(3 if long else 1):
             await asyncio.sleep(0)
-        self._looped_at = time.monotonic()
+        self._looped_at = monotonic()
 
     def _looks_again(self, timeout_s: float | None) -> bool:
         """Whether a wait that found nothing has to look for other handlers."""
@@ -115,7 +115,7 @@ class Waiting:
         return _Interruptible(self)
 
     def _loop_has_turn(self) -> None:
-        self._turn_comes, self._looped_at = False, time.monotonic()
+        self._turn_comes, self._looped_at = False, monotonic()
 
     def _heard_of_newcomer(self) -> None:
         if not self._worker.handlers.fixed:

@@ -39,7 +39,7 @@ from shardq.model import (
     Terms,
     When,
 )
-from shardq.outputs import Output
+from shardq.outputs import Output, are_plain
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
 from shardq.settings import StorageSettings
@@ -113,7 +113,7 @@ class SharedStorage(Pausing, Recording):
         return batch
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
-        if outputs:
+        if outputs and not are_plain(outputs, self._store.segment.layout.step_parts):
             outputs = await self._keeping.sendable(outputs)
         self.pace.handled(count, self._store.waits)
         try:
@@ -134,7 +134,7 @@ class SharedStorage(Pausing, Recording):
             with suppress(SegmentBusy):
                 return self._store.delivering.turn(None, served, terms, stay=stay)
             return None
-        if outputs:
+        if outputs and not are_plain(outputs, self._store.segment.layout.step_parts):
             outputs = await self._keeping.sendable(outputs)
         self.pace.handled(hand.batch.count, self._store.waits)
         try:
