@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -20,6 +20,8 @@ class _Block(Generic[Value]):
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
+        self._ready = deque[Value]()
+        """Results that are there and were not taken yet. What a loop that was left has not taken, the next one finds."""
 
     @property
     def summary(self) -> Summary:
@@ -42,12 +44,7 @@ class _Block(Generic[Value]):
 
 
 class Results(_Block[Value]):
-    """The results of a `map`. Use it in `async with`, and iterate over it once."""
-
-    def __init__(self, mapping: Mapping) -> None:
-        super().__init__(mapping)
-        self._ready = deque[Value]()
-        """Results that are there and were not taken yet."""
+    """The results of a `map`. Use it in `async with`, and iterate over it: each result comes once."""
 
     async def __aenter__(self) -> Self:
         await self._mapping.open()
@@ -56,19 +53,18 @@ class Results(_Block[Value]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ready.clear()
         if error is not None and issubclass(type(error), KeyboardInterrupt | asyncio.CancelledError):
             error.add_note(self._mapping.how_to_resume)
         await self._mapping.close()
 
     async def __aiter__(self) -> AsyncIterator[Value]:
-        while self._ready or await self._has_more():
-            ready, self._ready = iter(self._ready), deque()
-            try:
-                for result in ready:
-                    self._mapping.handed_out += 1
-                    yield result
-            finally:  # what a loop that was left has not taken, the next one finds
-                self._ready.extendleft(reversed([*ready]))
+        ready = self._ready
+        while ready or await self._has_more():
+            # A generator that was left is closed at any later time, so each result leaves before it is handed out.
+            while ready:
+                self._mapping.handed_out += 1
+                yield ready.popleft()
 
     async def __anext__(self) -> Value:
         """The next result, for code that asks for one at a time. Where that took too long, it may ask again."""
@@ -85,7 +81,7 @@ class Results(_Block[Value]):
 
 
 class SyncResults(_Block[Value]):
-    """The results of a `map_sync`. Use it in `with`, and iterate over it once."""
+    """The results of a `map_sync`. Use it in `with`, and iterate over it: each result comes once."""
 
     def __init__(self, mapping: Mapping) -> None:
         super().__init__(mapping)
@@ -104,6 +100,7 @@ class SyncResults(_Block[Value]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ready.clear()
         if error is not None and issubclass(type(error), KeyboardInterrupt):
             error.add_note(self._mapping.how_to_resume)
         loop = asyncio._get_running_loop()
@@ -120,11 +117,15 @@ class SyncResults(_Block[Value]):
             self._runner.run(self._mapping.close())
 
     def __iter__(self) -> Iterator[Value]:
-        while (ready := self._more()) is not None:
-            for result in ready:
+        ready = self._ready
+        while ready or self._has_more():
+            while ready:
                 self._mapping.handed_out += 1
-                yield result
+                yield ready.popleft()
 
-    def _more(self) -> Sequence[Value] | None:
+    def _has_more(self) -> bool:
+        """Wait for the next results. False: all were handed out."""
         self._mapping.check_open()
-        return self._runner.run(self._mapping.more())
+        found = self._runner.run(self._mapping.more())
+        self._ready.extend(found or ())
+        return found is not None

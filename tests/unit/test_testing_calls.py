@@ -45,6 +45,23 @@ async def test_calls_are_handled_at_once() -> None:
     assert await queue.call(Rename, Path("a.jpg")) == Path("a.png")
 
 
+async def test_the_results_that_a_loop_left_are_there_for_the_next_one() -> None:
+    """Also where all of them were there, so that nothing is waited for in between."""
+    async with LocalQueue().map(Double, range(6)) as results:
+        async for result in results:
+            if result == 2:
+                break
+        assert [result async for result in results] == [4, 6, 8, 10]
+
+
+def test_the_results_that_a_plain_loop_left_are_there_for_the_next_one() -> None:
+    with LocalQueue().map_sync(Double, range(6)) as results:
+        for result in results:
+            if result == 2:
+                break
+        assert [next(iter(results)), *results] == [4, 6, 8, 10]
+
+
 class Root(Handler[int, float]):
     """Fails for what is below 0, three times."""
 
