@@ -21,7 +21,7 @@ class _Block(Generic[Value]):
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self._ready = deque[Value]()
-        """Results that are there and were not taken yet. What a loop that was left has not taken, the next one finds."""
+        """Results that are there and were not taken yet: what one loop has not taken, the next one finds."""
 
     @property
     def summary(self) -> Summary:
