@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from shardq.errors import StorageClosed
 from shardq.model import Limits, Part
+from shardq.shm import words as at
 from shardq.shm.assembly import Assembly
 from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
@@ -152,7 +153,8 @@ class Store:
     @property
     def may_be_due(self) -> bool:
         """Whether a message should be in its tube by now. A hint, without the guard."""
-        return self._stale or self._parts.deferring.due()
+        # Mostly nothing waits for its time, and this is asked for each batch: then no more is looked at.
+        return self._stale or (self.segment.words[at.NEXT_DUE_US] > 0 and self._parts.deferring.due())
 
     @property
     def deferring(self) -> Deferring:

@@ -176,7 +176,7 @@ class Binding:
         if not isinstance(end, MovedOn) or end.hand is None or self._lease or not turns.at_once:
             return False
         handlers, hand = self._worker.handlers, end.hand
-        turns.terms = handlers.terms().get(self._info.name)
+        turns.terms = handlers.terms.get(self._info.name)
         if turns.terms is None or handlers.of(hand.key) is not self._class:
             return False
         self._worker.went_on(self.key, hand, self.done)

@@ -33,7 +33,8 @@ class Handlers:
         self._only = None if only is None else _by_name(only)
         # Every worker drops results that no caller waits for.
         self._names = frozenset((*(self._only or ()), INBOX))
-        self._terms: dict[str, Terms] = {}
+        self.terms: dict[str, Terms] = {}
+        """By handler, for threads of which a storage can hand out before the handler is made. As of the last look."""
         self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when this looked last."""
         self._registered = self._announced = -1
@@ -55,10 +56,6 @@ class Handlers:
             self._look_again()
         return self._names
 
-    def terms(self) -> dict[str, Terms]:
-        """By handler, for threads of which a storage can hand out before the handler is made. As of the last look."""
-        return self._terms
-
     def of(self, key: str) -> type[Handler[Any]] | None:
         """The handler of a thread. None: it is not here."""
         return self._class_of(split_key(key)[0])
@@ -71,7 +68,7 @@ class Handlers:
         first, self._announced = self._announced < 0, newcomers.announced()
         others = self._only is None and self._look()
         if others or first:
-            self._terms = dict(self._all_terms())
+            self.terms = dict(self._all_terms())
         if self._only is not None:
             self._true_until = float("inf")
         else:

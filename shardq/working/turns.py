@@ -39,7 +39,7 @@ class Turns:
         self._storage = worker.queue.storage
         self._in_hand = in_hand
         self._class = handler_class
-        self.terms: Terms | None = worker.handlers.terms().get(split_key(in_hand.key)[0])
+        self.terms: Terms | None = worker.handlers.terms.get(split_key(in_hand.key)[0])
         """The terms by which a turn of the storage hands out batches. None: no turns are made."""
         self.at_once = self.terms is not None
         """Whether no code of the handler runs before its first batch and after its last one."""
@@ -135,7 +135,7 @@ class Turns:
     def _sought(self) -> tuple[Served, AllTerms]:
         """What a turn looks for: work of these handlers, by these terms."""
         if self.at_once:
-            return self._worker.handlers.served(), self._worker.handlers.terms()
+            return self._worker.handlers.served(), self._worker.handlers.terms
         # A handler that has to be stopped keeps its thread until it is stopped: no other one is served before.
         assert self.terms
         return _NONE, {split_key(self._in_hand.key)[0]: self.terms}

@@ -41,7 +41,7 @@ class Waiting:
         while not worker.stopping:  # a stop before the wait interrupts nothing
             self._outdated = False
             served, limit_s = worker.handlers.served(), self._at_most(timeout_s)
-            terms = worker.handlers.terms() if worker.takes_any else {}
+            terms = worker.handlers.terms if worker.takes_any else {}
             with self._interruptible():
                 found = None
                 found = await storage.rest(hand, served, terms, limit_s, stay=stay)

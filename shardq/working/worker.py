@@ -204,7 +204,7 @@ class Worker:
         """
         try:
             # The others were checked before.
-            if not self.handlers.fixed and split_key(key)[0] not in self.handlers.terms():
+            if not self.handlers.fixed and split_key(key)[0] not in self.handlers.terms:
                 check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit) as error:
