@@ -69,9 +69,9 @@ def find_result_type(handler: type[Handler[Any]], *, one_by_one: bool) -> Any:
     """The type of each result of a handler. None: it says none, or one that does not resolve. `one_by_one`: its method
     takes one request, and returns one result.
     """
-    for base, _, arguments in _generics(handler):
-        if len(arguments) > 1 and not isinstance(arguments[1], TypeVar) and arguments[1] is not Any:
-            return _of_base(base, arguments[1])
+    for cls, _, _, result in _generics(handler):
+        if result is not None and not isinstance(result, TypeVar) and result is not Any:
+            return _of_base(cls, result)
     for name in _METHODS:
         method = inspect.unwrap(getattr(handler, name))
         if method not in (Handler.handle, Handler.perform):
@@ -129,17 +129,43 @@ def _sources(handler: type[Handler[Any]]) -> Iterator[tuple[str, Callable[[], An
         method = inspect.unwrap(getattr(handler, name))
         if method not in (Handler.handle, Handler.perform):
             yield f"{name}()", partial(_of_method, method)
-    for base, origin, arguments in _generics(handler):
-        yield f"the base {origin}[...] of {base.__qualname__}", partial(_of_base, base, arguments[0])
+    for cls, base, request, _ in _generics(handler):
+        yield f"the base {base}[...] of {cls.__qualname__}", partial(_of_base, cls, request)
 
 
-def _generics(handler: type[Handler[Any]]) -> Iterator[tuple[type, str, tuple[Any, ...]]]:
-    """Bases like `Handler[Request, Result]`: the class that has one, the name of the base, and its arguments."""
-    for base in handler.__mro__:
-        for generic in getattr(base, "__orig_bases__", ()):
-            origin, arguments = get_origin(generic), get_args(generic)
-            if arguments and isinstance(origin, type) and issubclass(origin, Handler):
-                yield base, origin.__name__, arguments
+def _generics(handler: type[Handler[Any]]) -> Iterator[tuple[type, str, Any, Any]]:
+    """Bases like `Handler[Request, Result]`: the class that has one, the name of the base, and what it says of the
+    types of requests and of results. None: nothing.
+    """
+    for cls in handler.__mro__:
+        for base in _handler_bases(cls):
+            yield cls, get_origin(base).__name__, *_said_of_handler(base)
+
+
+def _said_of_handler(base: Any) -> Sequence[Any]:
+    """What a base like `Middle[Job]` says of the two parameters of `Handler`: those of `Middle` may be others."""
+    origin, arguments = get_origin(base), get_args(base)
+    while origin is not Handler:
+        further = next(iter(_handler_bases(origin)), None)
+        if further is None:
+            return None, None
+        given = dict(zip(origin.__parameters__, arguments, strict=False))
+        origin, arguments = get_origin(further), tuple(_filled_in(its, given) for its in get_args(further))
+    return arguments
+
+
+def _handler_bases(cls: Any) -> list[Any]:
+    """The bases of a class that are handlers with arguments."""
+    bases = vars(cls).get("__orig_bases__", ())
+    return [base for base in bases if isinstance(its := get_origin(base), type) and issubclass(its, Handler)]
+
+
+def _filled_in(argument: Any, given: dict[Any, Any]) -> Any:
+    """What a class makes of an argument with type variables by giving them values. None: it says nothing of it."""
+    if isinstance(argument, TypeVar):
+        return given.get(argument)
+    values = [given.get(parameter) for parameter in getattr(argument, "__parameters__", ())]
+    return argument[tuple(values)] if values and None not in values else None
 
 
 def _of_method(method: Any) -> Any:
@@ -153,8 +179,11 @@ def _of_method(method: Any) -> Any:
     return _resolved(parameters[0].annotation, getattr(method, "__globals__", {}))
 
 
-def _of_base(base: type, argument: Any) -> Any:
-    return _resolved(argument, vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {})
+def _of_base(cls: type, argument: Any) -> Any:
+    """The type that an argument of a base of this class stands for. None: it is none."""
+    if argument is None:
+        return None
+    return _resolved(argument, vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {})
 
 
 def _resolved(annotation: Any, names: dict[str, Any]) -> Any:

@@ -32,6 +32,7 @@ class Task:
 
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class ByBase(Handler[Job]):
@@ -83,6 +84,31 @@ class ByGenericMiddle(Middle[Job]):
 
 class ByGrandchild(ByGenericMiddle):
     pass
+
+
+class WithResults(Handler[Job, T], Generic[T]):
+    def perform(self, *requests):  # type: ignore[no-untyped-def]
+        pass
+
+
+class ByResultsOfMiddle(WithResults[Task]):
+    pass
+
+
+class InAnotherOrder(Handler[U, list[T]], Generic[T, U]):
+    def perform(self, *requests: U) -> list[list[T]]:
+        return []
+
+
+class ByAnotherOrder(InAnotherOrder[Task, Job]):
+    pass
+
+
+class ByTexts(Handler["Job", "Task"]):
+    pass
+
+
+ByTextsElsewhere = type("ByTextsElsewhere", (ByTexts,), {"__module__": "collections"})
 
 
 class AnnotationBeatsBase(Handler[Task]):
@@ -153,6 +179,10 @@ class Outer:
         ByInheritedMethod,
         ByGenericMiddle,
         ByGrandchild,
+        ByResultsOfMiddle,
+        ByAnotherOrder,
+        ByTexts,
+        ByTextsElsewhere,
         AnnotationBeatsBase,
         HandleBeatsPerform,
         ByDecorated,
@@ -162,6 +192,14 @@ class Outer:
 )
 def test_the_request_type_is_found(handler: type[Handler[Any]]) -> None:
     assert request_type(handler) is Job
+
+
+@pytest.mark.parametrize(
+    ("handler", "result"),
+    [(ByBase, None), (ByResultsOfMiddle, Task), (ByAnotherOrder, list[Task]), (ByTextsElsewhere, Task)],
+)
+def test_the_result_type_is_found(handler: type[Handler[Any]], result: Any) -> None:
+    assert info_of(handler).result == result
 
 
 @pytest.mark.parametrize("handler", [Unknown, UnknownMiddle, ByMissingName, Handler])
