@@ -517,12 +517,21 @@ def test_a_test_has_no_secrets_unless_told(home: Home, said: Say) -> None:
     assert "--reveal" in hidden
 
 
-def test_a_test_without_secrets_has_a_request_of_the_handler(home: Home, said: Say, tmp_path: Path) -> None:
+def test_a_test_without_secrets_has_a_request_of_the_handler(
+    home: Home, said: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else runs: what an error says, a sender of requests may have chosen."""
+
+    def fail(self: letters.SignIn, *logins: letters.Login) -> None:
+        raise ValueError("MESSAGE = no user signs in")
+
+    monkeypatch.setattr(letters.SignIn, "perform", fail)
     let_fail(home.url, letters.SignIn, letters.Login("Ann", "hunter2", 4711))
     [letter] = letters_at(home.url)
-    found: dict[str, Any] = {}
-    exec(said("test", letter.id, "--app", APP).out, found)
+    source, found = said("test", letter.id, "--app", APP).out, dict[str, Any]()
+    exec(source, found)
     assert b"hunter2" not in found["MESSAGE"]
+    assert "# ValueError: MESSAGE = no user signs in\n" in source
     with pytest.raises(ValueError, match="no user signs in"):
         found[f"test_signin_{letter.number}"]()
 

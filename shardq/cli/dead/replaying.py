@@ -41,7 +41,7 @@ from shardq.performing import perform
 
 # {error}
 # {request}
-MESSAGE = bytes.fromhex(
+{about_secrets}MESSAGE = bytes.fromhex(
 {message}
 )
 
@@ -49,6 +49,7 @@ MESSAGE = bytes.fromhex(
 def test_{name}() -> None:
     perform({handler}, MESSAGE)
 '''
+_WITHOUT_SECRETS = "# Its secrets are replaced: `--reveal` has them.\n"
 
 
 def replay(options: argparse.Namespace) -> None:
@@ -88,11 +89,10 @@ def test(options: argparse.Namespace) -> None:
         handler=handler.__qualname__,
         error=_in_comment(buried.letter.error),
         request=_in_comment(as_json(View(options).request(buried.letter.message, buried.letter.handler))),
+        about_secrets="" if message == buried.letter.message else _WITHOUT_SECRETS,
         message=textwrap.indent("\n".join(f'"{line}"' for line in textwrap.wrap(message.hex(), 100) or [""]), "    "),
         name=re.sub(r"\W+", "_", f"{handler.__qualname__}_{buried.number}".lower()),
     )
-    if message != buried.letter.message:
-        source = source.replace("MESSAGE =", "# Its secrets are replaced: `--reveal` has them.\nMESSAGE =", 1)
     print(as_json({"test": source}) if options.json else source, end="\n" if options.json else "")
 
 
