@@ -121,6 +121,19 @@ def test_what_an_earlier_process_served_is_not_said_of_the_next_in_its_slot(stor
     assert unserved(store) == [False]
 
 
+def test_a_family_is_not_expected_to_serve_what_its_workers_do_not(store: Store) -> None:
+    with process(lambda: [store.waiting.find_work(only("m/Former"))]):
+        pass
+    assert store.supervision.become_supervisor()
+    assert store.inspection.serving("m/Former") == 1  # a worker of it may be about to begin
+
+    with process(lambda: [store.waiting.find_work(only("m/Other"))]):
+        assert store.inspection.serving("m/Former") == 1
+        with process(lambda: [store.membership.join(1), store.waiting.find_work(only("m/Now"))]):
+            assert store.inspection.serving("m/Former") == 0
+            assert store.inspection.serving("m/Now") == 1
+
+
 def test_one_that_rises_for_work_hands_the_clock_of_a_pause_to_one_that_sleeps_on(store: Store) -> None:
     register(store, "m/A", "m/B")
     with asleep(store, "m/C") as first, asleep(store, "m/C") as second:

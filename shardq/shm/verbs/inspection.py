@@ -55,5 +55,10 @@ class Inspection(Overviews):
             number, slots = self._handlers.number(name), range(self._layout.slots)
             looking = [slot for slot in slots if self._handlers.looks(slot) and self._slots.occupied(slot)]
             count = sum(self._handlers.serves(slot, number) for slot in looking)
-            begins = self._sleepers.supervised() and (not looking or self._handlers.ever_served(number))
-            return count or int(begins)
+            # All workers of a family serve the same: one that looks for work shows what the next one will look for.
+            begins = self._sleepers.supervised() and not any(map(self._in_family, looking))
+            return count or int(begins and (not looking or self._handlers.ever_served(number)))
+
+    def _in_family(self, slot: int) -> bool:
+        """Whether the process of that slot is a worker of a supervisor."""
+        return bool(self._words[self._layout.slot_word(slot) + at.SLOT_WORKER])
