@@ -54,10 +54,14 @@ class Calling(Asking):
         calls = self._calls.get(loop)
         if calls is None:
             calls = self._calls[loop] = Calls(self)
+        if timeout_s is None:  # a limit without an end would take a twentieth of the call
+            await self.serving.check(info.name)
+            result: Value = await calls.result(handler, request, abandon=abandon)
+            return result
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 await self.serving.check(info.name)
-                result: Value = await calls.result(handler, request, abandon=abandon)
+                result = await calls.result(handler, request, abandon=abandon)
         except TimeoutError as error:
             if not limit.expired():
                 raise
