@@ -6,6 +6,7 @@ import argparse
 from importlib import import_module
 from types import ModuleType
 
+from shardq.cli.dead.reading import check_holds_requests
 from shardq.cli.opened import attached, observed, run
 from shardq.cli.render import as_json, tell_wrongs
 from shardq.cli.views import View
@@ -22,6 +23,7 @@ from shardq.text.wording import counted
 
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube, with the traces that they were sent in."""
+    check_holds_requests(options.pipe)
     view, handler = View(options), split_key(key_of(options.pipe))[0]
     messages = run(_peeked(options)).messages
     requests = [view.request(message, handler) for message in messages]

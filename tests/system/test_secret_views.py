@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from shardq import Handler, connect
-from shardq.cli import OK, main
+from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from tests.support import letters
 from tests.support.drivers import MIB
@@ -89,6 +89,8 @@ def test_a_letter_says_where_its_secrets_are(
             text = said("dead", *words, *as_json, status=status)
             assert secrets_in(text) == []
             assert words[0] != "list" or not as_json or json.loads(text)[0]["request"] == hidden
+    for as_json in ([], ["--json"]):  # where the request is base64, in which no secret is seen
+        assert "`dead list` shows them" in said("peek", letter.grave, *as_json, status=FAILED)
     assert "hunter2" in said("dead", "show", letter.id, "--reveal")
     assert secrets_in(caplog.text) == []
     assert b"hunter2" in letter.letter.message

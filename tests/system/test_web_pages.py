@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from html import unescape
@@ -365,6 +366,7 @@ def test_secrets_are_hidden_everywhere(client: httpx.Client, url: str) -> None:
 
     assert all("***" in text for text in pages)
     assert not any(secret in text for text in pages for secret in ("my-password", "4711", "XK-1"))
+    assert b64encode(letter.letter.message).decode() not in client.get("/thread", params={"pipe": letter.grave}).text
 
 
 @pytest.mark.parametrize("path", VIEWS)

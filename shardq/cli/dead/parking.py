@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from shardq.auditing import Deed
+from shardq.cli.dead.reading import check_holds_requests
 from shardq.cli.opened import changed, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError, QueueFull
-from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key, takes_requests
+from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key
 from shardq.protocols import Storage
 from shardq.text.wording import counted
 from shardq.working.failure import parked
@@ -30,11 +31,8 @@ async def park_in(storage: Storage, pipe: str, deed: Deed, most: int | None = No
     """Make dead letters of the requests of a tube, of the first `most` at most, and count them. Raises
     `ConfigurationError` where there are none, or they are handed out to a worker or to none, and `QueueFull`.
     """
+    check_holds_requests(pipe)
     handler, _ = split_key(key := key_of(pipe))
-    if pipe == dead_pipe(handler):
-        raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
-    if not takes_requests(pipe):
-        raise ConfigurationError(f"{pipe} has results for callers, which are no requests")
     if not await storage.length(pipe):
         raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
     if handler in [its.handler for its in await storage.pauses()]:

@@ -12,7 +12,7 @@ from shardq.deadletters import Buried, DeadLetters, Letters
 from shardq.errors import ConfigurationError, shown
 from shardq.letters.chosen import Chosen, numbers_of
 from shardq.letters.match import Match
-from shardq.model import dead_pipe
+from shardq.model import dead_pipe, key_of, split_key, takes_requests
 
 
 @contextmanager
@@ -55,6 +55,14 @@ async def listed(options: argparse.Namespace) -> Listed:
             async for _ in letters.each(handler, after=last, match=match):
                 more += 1
         return Listed(found, more, backlog.evicted)
+
+
+def check_holds_requests(pipe: str) -> None:
+    """Raise `ConfigurationError` for a pipe that has something else. Of that, no view of requests knows the secrets."""
+    if pipe == dead_pipe(split_key(key_of(pipe))[0]):
+        raise ConfigurationError(f"{pipe} holds dead letters: `dead list` shows them")
+    if not takes_requests(pipe):
+        raise ConfigurationError(f"{pipe} has results for callers, which are no requests: `results` shows those kept")
 
 
 async def one(letters: Letters, wanted: str) -> Buried:

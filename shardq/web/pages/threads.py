@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shardq.errors import ConfigurationError
-from shardq.model import key_of, split_key
+from shardq.model import key_of, split_key, takes_requests
 from shardq.reasons import why
 from shardq.web.charts import SHADES_S
 from shardq.web.desk import Desk
@@ -32,14 +32,23 @@ async def threads(desk: Desk, request: Request) -> Response:
 
 async def thread(desk: Desk, request: Request) -> Response:
     pipe = tube_named(request.query_params.get("pipe", ""))
-    sees = await desk.may(request, "view_payloads")
+    holds_requests = takes_requests(pipe)
+    sees = holds_requests and await desk.may(request, "view_payloads")
     async with desk.lookout.looking() as observer:
         explained = await why(observer, pipe)
         head = await observer.range(pipe, _HEAD) if sees else None
     requests = [request_in(message, AMONG_OTHERS_BYTES) for message in head.messages] if head else []
     numbered = list(zip(head.numbers, requests, strict=True)) if head else []
     handler, _ = split_key(key_of(pipe))
-    return await desk.page(request, "thread.html", pipe=pipe, handler=handler, explained=explained, requests=numbered)
+    return await desk.page(
+        request,
+        "thread.html",
+        pipe=pipe,
+        handler=handler,
+        explained=explained,
+        holds_requests=holds_requests,
+        requests=numbered,
+    )
 
 
 def tube_named(pipe: str) -> str:
