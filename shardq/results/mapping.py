@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence, Sized
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypedDict
 
@@ -73,7 +73,9 @@ class Mapping:
         self._handler = handler
         self._requests = requests
         self._options = options
-        self._total = len(requests) if isinstance(requests, Sized) else None
+        self._total = _length_of(requests)
+        self.is_plain = False
+        """Whether the caller has no event loop."""
         self._info: HandlerInfo
         self._source: Source
         self._window = self._chunk = self._bytes = 0
@@ -111,7 +113,7 @@ class Mapping:
         check_timeout(self._options.timeout_s)
         self.tally.begin()
         self._info = self._queue.callable(self._handler)
-        self._source = Source(self._requests)
+        self._source = Source(self._requests, sees_no_loop=self.is_plain)
         workers = await self._queue.serving.check(self._info.name)
         size = self._handler.batch_size
         batch = size if type(size) is int else WorkerSettings().batch_size
@@ -370,3 +372,10 @@ class Mapping:
     ) -> list[Any]:
         pairs = zip(numbers, values, strict=True)
         return [self._sent.pop(number).outcome(number, reply, value, error) for number, value in pairs]
+
+
+def _length_of(requests: Any) -> int | None:
+    """None: it does not tell, as results of a map of what does not tell."""
+    with suppress(TypeError):
+        return len(requests)
+    return None

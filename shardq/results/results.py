@@ -85,6 +85,7 @@ class SyncResults(_Block[Value]):
 
     def __init__(self, mapping: Mapping) -> None:
         super().__init__(mapping)
+        mapping.is_plain = True
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from shardq.handling.isolation import plainly
 from shardq.results.coming import Coming
 
 #: As many requests are read before the time is looked at.
@@ -17,13 +18,15 @@ _AT_ONCE = 32
 class Source:
     """Requests, of which there may be any number. Those of an asynchronous input are taken as they come."""
 
-    def __init__(self, requests: Iterable[Any] | AsyncIterable[Any]) -> None:
+    def __init__(self, requests: Iterable[Any] | AsyncIterable[Any], *, sees_no_loop: bool) -> None:
+        """`sees_no_loop`: code of the input finds no running event loop, as that of its caller."""
+        self._sees_no_loop = sees_no_loop
         self._plain: Iterator[Any] | None = None
         self._coming: Coming | None = None
         if isinstance(requests, AsyncIterable):
             self._coming = Coming(aiter(requests))
         else:
-            self._plain = iter(requests)
+            self._plain = self._called(iter, requests)
         self.next: asyncio.Future[Any] | None = None
         """The request that comes next, where it is waited for."""
         self.over = False
@@ -49,10 +52,14 @@ class Source:
     def _add_what_is_there(self, plain: Iterator[Any], found: list[Any], most: int, until: float) -> None:
         while len(found) < most and not self.over:
             end = min(len(found) + _AT_ONCE, most)
-            found.extend(islice(plain, end - len(found)))  # keeps what comes before an exception
+            self._called(found.extend, islice(plain, end - len(found)))  # keeps what comes before an exception
             self.over = len(found) < end
             if time.monotonic() >= until:
                 return
+
+    def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns that runs code of the input."""
+        return plainly(function, *arguments) if self._sees_no_loop else function(*arguments)
 
     async def _add_what_comes(self, found: list[Any], most: int) -> None:
         assert self._coming

@@ -62,6 +62,20 @@ def test_the_results_that_a_plain_loop_left_are_there_for_the_next_one() -> None
         assert [next(iter(results)), *results] == [4, 6, 8, 10]
 
 
+async def test_the_results_of_a_map_are_the_input_of_another_one() -> None:
+    queue = LocalQueue()
+    async with queue.map(Double, iter(range(3))) as once, queue.map(Double, once) as twice:
+        assert [result async for result in twice] == [0, 4, 8]
+        assert twice.progress.total is None
+
+
+def test_the_input_of_a_plain_map_sees_no_event_loop() -> None:
+    queue = LocalQueue()
+    called = (queue.call_sync(Double, number) for number in range(3))
+    with queue.map_sync(Double, called) as twice, queue.map_sync(Double, twice) as thrice:
+        assert [*thrice] == [0, 8, 16]
+
+
 class Root(Handler[int, float]):
     """Fails for what is below 0, three times."""
 
