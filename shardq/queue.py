@@ -157,14 +157,18 @@ class Queue(Calling, Ticketing):
             raise wrong_type(facts, requests)
         return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
 
-    def prepared(self, facts: HandlerInfo, requests: Sequence[Any], places: Any) -> Prepared:
+    def prepared(
+        self, facts: HandlerInfo, requests: Sequence[Any], places: Any, heads: _Heads | None = None
+    ) -> Prepared:
         """What `register` would store for requests that are `routed`, found out and checked without the storage. For
-        handlers' outputs. Raises as `register` does for what can never be stored.
+        handlers' outputs, and for messages that get heads. Raises as `register` does for what can never be stored.
         """
         if current_context() is None:
-            return prepare(facts, requests, places, self._messages(facts, requests), self.storage.limits)
+            messages = self._encoded(facts, requests, None, heads)
+            return prepare(facts, requests, places, messages, self.storage.limits)
         with sending(facts.name, len(requests)) as sent:
-            return prepare(facts, requests, places, self._encoded(facts, requests, sent), self.storage.limits)
+            messages = self._encoded(facts, requests, sent, heads)
+            return prepare(facts, requests, places, messages, self.storage.limits)
 
     def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
         """What is known of a handler whose results are to be waited for here. Raises `HandlerError`."""
@@ -194,16 +198,15 @@ class Queue(Calling, Ticketing):
         facts, places = self.routed(handler, requests)
         if is_awaitable(places):
             places = await places
-        with sending(facts.name, len(requests)) as sent:
-            messages = self._encoded(facts, requests, sent, heads)
-            return prepare(facts, requests, places, messages, self.storage.limits)
+        return self.prepared(facts, requests, places, heads)
 
     async def stored(self, call: Prepared) -> None:
         """Store what was prepared, and wait for room as `register` does."""
-        number = 0
+        number, follow_up = 0, inside_handler()
         try:
             for step in call.steps:
-                if await self.storage.append(step, follow_up=inside_handler()) is None:
+                at_once = self.storage.append_at_once(step, follow_up=follow_up)
+                if not at_once and await self.storage.append(step, follow_up=follow_up) is None:
                     await self.wait_for_room(step, call.facts.name, None)
                 number += 1
         except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
