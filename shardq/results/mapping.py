@@ -93,6 +93,9 @@ class Mapping:
         self._silent_s = 0.0
         """For how long this waited for results since the last ones came, or since a request was the only one under way.
         """
+        self._waited_s = 0.0
+        """The same since the last one was handed out: where results are ordered, others may come before the next one.
+        """
         self._taken = list[Any]()
         """Requests that were read and are not prepared yet."""
         self._mean_bytes = 0
@@ -162,6 +165,7 @@ class Mapping:
                 self._silent_s = 0.0
             ready = self._sorted(replies)
             if ready:
+                self._waited_s = 0.0
                 return ready
 
     async def close(self) -> None:
@@ -245,7 +249,7 @@ class Mapping:
         self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)
         if not self._waiting:
-            self._silent_s = 0.0
+            self._silent_s = self._waited_s = 0.0
         self._waiting.update(numbers)
         self._number = numbers.stop
         if len(self._chunks) >= _CHUNKS:
@@ -277,15 +281,17 @@ class Mapping:
         assert self._inbox
         limit_s = self._options.timeout_s
         while True:
-            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - self._silent_s))
+            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - self._waited_s))
             await self._queue.before_waiting()
             began = time.monotonic()
             messages = await self._read(left_s)
+            waited_s = time.monotonic() - began
+            self._waited_s += waited_s
             if messages:
                 return messages
-            self._silent_s += time.monotonic() - began
-            if limit_s is not None and self._silent_s >= limit_s:
-                self._silent_s = 0.0  # for a caller that waits on
+            self._silent_s += waited_s
+            if limit_s is not None and self._waited_s >= limit_s:
+                self._silent_s = self._waited_s = 0.0  # for a caller that waits on
                 raise ResultTimeout(f"no result of {self._called} came within {limit_s} s: {LATE}")
             await self._queue.serving.check_still(self._info.name, self._silent_s)
             if self._unsent or self._source.next:

@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextvars import ContextVar
+from itertools import count
 from typing import Any
 
 import pytest
@@ -32,9 +33,24 @@ class Gone(Double):
     """Served once, and not any more."""
 
 
+class Stuck(Routed):
+    """Handles requests of all threads but one until it may go on."""
+
+    handled: asyncio.Queue[Item]
+    may_go_on: asyncio.Event
+
+    async def perform(self, *items: Item) -> list[int]:
+        for item in items:
+            if item.thread:
+                self.handled.put_nowait(item)
+            else:
+                await self.may_go_on.wait()
+        return [item.number for item in items]
+
+
 @pytest.fixture
 async def queue(storage: Storage) -> Queue:
-    await storage.wait(frozenset(map(handler_name, (Double, Gone))), 0)
+    await storage.wait(frozenset(map(handler_name, (Double, Gone, Stuck))), 0)
     return Queue(storage)
 
 
@@ -68,6 +84,26 @@ async def test_a_map_whose_input_is_waited_for_hears_that_its_time_is_over(
         async with queue.map(Double, pending(), timeout_s=0.1) as results:
             with pytest.raises(ResultTimeout):
                 await anext(results)
+
+
+async def test_results_of_later_requests_do_not_put_off_the_end_of_the_wait_for_the_next_one(
+    backend: Backend, queue: Queue
+) -> None:
+    """Here a request is sent whenever the one before it was handled, and none of them is due before the first one."""
+    Stuck.handled = handled = asyncio.Queue[Item]()
+    Stuck.may_go_on = may_go_on = asyncio.Event()
+
+    async def coming() -> AsyncIterator[Item]:
+        yield Item(0, 0)
+        for number in count(1):
+            yield Item(1, number)
+            await handled.get()
+
+    async with working(new_worker(backend, queue), new_worker(backend, queue)):
+        async with queue.map(Stuck, coming(), window=100_000, timeout_s=0.1) as results:
+            with pytest.raises(ResultTimeout):
+                await anext(results)
+        may_go_on.set()
 
 
 async def test_who_asks_for_one_result_at_a_time_may_ask_again(
