@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shardq.cli.output import printed_apart
 from shardq.errors import ConfigurationError
 from shardq.handler import Handler
 from shardq.supervisor.code.handlers import load_handlers
@@ -20,7 +21,8 @@ def handlers_of(modules: Sequence[str]) -> Mapping[str, type[Handler[Any]]]:
         return {}
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
-    return load_handlers(modules)
+    with printed_apart():
+        return load_handlers(modules)
 
 
 def handler_of(name: str, modules: Sequence[str]) -> type[Handler[Any]]:

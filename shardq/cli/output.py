@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import BytesIO, TextIOWrapper
 
 from shardq.errors import ShardqError
 from shardq.text.printable import printable
@@ -51,6 +54,30 @@ def complain(text: str) -> None:
     """
     if sys.stderr is not None:
         print(printable(text, keep="\n\t").replace("\n", "\n  "), file=sys.stderr)
+
+
+class _Printed(BytesIO):
+    """Stands below standard output. Code of an application may wrap it anew, or have programs write to its file."""
+
+    def fileno(self) -> int:
+        return sys.__stderr__.fileno() if sys.__stderr__ else super().fileno()
+
+    def close(self) -> None:
+        """What was printed is still to be read."""
+
+
+@contextmanager
+def printed_apart(tell: Callable[[str], object] = complain) -> Iterator[None]:
+    """Each line that an application prints meanwhile is told afterwards, indented. On standard error, where nothing is
+    given: standard output has only what the command says.
+    """
+    printed = _Printed()
+    try:
+        with redirect_stdout(TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)):
+            yield
+    finally:
+        for line in printed.getvalue().decode(errors="backslashreplace").splitlines():
+            tell("  " + printable(line, keep="\t"))
 
 
 def json_escaped(text: str) -> str:

@@ -34,6 +34,14 @@ from tests.support.tasks import LIMIT_S
 
 APP = letters.__name__
 FULFIL = name_of(Fulfil)
+#: What an application does with standard output when it is imported.
+PRINTS = """
+import io, sys
+sys.stdout.reconfigure(line_buffering=True)
+sys.stdout.fileno(), sys.stdout.buffer.write(b"made\\n")
+sys.stdout = io.TextIOWrapper(sys.stdout.detach())
+print("ready", flush=True)
+"""
 ORDERS = [
     Order(1, User(5, "Ann"), "timed out"),
     Order(2, User(6, "Bob"), "key"),
@@ -491,6 +499,8 @@ def test_a_test_reproduces_it(home: Home, orders: list[str], said: Say, tmp_path
     written = tmp_path / "test_written.py"
     written.write_text(said("test", second["id"], "--app", APP).out)
     assert said("test", second["id"], "--app", APP, "--json").value == {"test": written.read_text()}
+    (tmp_path / "talks.py").write_text(f"from {APP} import Fulfil\n{PRINTS}")
+    assert said("test", second["id"], "--app", "talks") == (OK, written.read_text(), "  made\n  ready\n")
 
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", written],

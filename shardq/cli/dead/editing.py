@@ -18,7 +18,7 @@ import msgspec
 from shardq.cli.application import handler_of
 from shardq.cli.dead.reading import letters_of, one
 from shardq.cli.opened import changed, run
-from shardq.cli.output import CommandFailed
+from shardq.cli.output import CommandFailed, printed_apart
 from shardq.cli.render import report
 from shardq.cli.views import View
 from shardq.deadletters import Buried, DeadLetters
@@ -137,9 +137,10 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     _, body = split(message)
     requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
     try:
-        places = facts.by.places(requests) if facts.by else handler.route(*requests)
-        if isinstance(places, Awaitable):
-            places = await places
+        with printed_apart():
+            places = facts.by.places(requests) if facts.by else handler.route(*requests)
+            if isinstance(places, Awaitable):
+                places = await places
     except Exception as error:  # all that the application's code raises
         raise RequestError(
             f"route of {facts.name} raised {type_name(type(error))}: {portrait(error)}; nothing is changed"

@@ -8,8 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from shardq.cli.application import handler_of
 from shardq.cli.dead.reading import letters_of, one
 from shardq.cli.opened import run
-from shardq.cli.output import CommandFailed, complain
+from shardq.cli.output import CommandFailed, complain, printed_apart
 from shardq.cli.render import as_json, indented
 from shardq.cli.views import View
 from shardq.deadletters import Buried
@@ -102,14 +101,8 @@ def _printing(options: argparse.Namespace) -> Iterator[None]:
     if options.pdb:
         yield
         return
-    printed = StringIO()
-    try:
-        with redirect_stdout(printed):
-            yield
-    finally:
-        if printed.getvalue():
-            show = complain if options.json else print
-            show(indented(printed.getvalue()).rstrip("\n"))
+    with printed_apart(complain if options.json else print):
+        yield
 
 
 def _letter(options: argparse.Namespace) -> tuple[Buried, type[Handler[Any]]]:
