@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from weakref import WeakSet
 
-from shardq.errors import StorageClosed
 from shardq.model import Limits, Part
 from shardq.shm import words as at
 from shardq.shm.assembly import Assembly
@@ -20,6 +19,7 @@ from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.gate import Gate
 from shardq.shm.processes.doorbell import Doorbell
+from shardq.shm.processes.guard import closed
 from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
@@ -244,13 +244,16 @@ class Store:
         inherited, self._stale, self._left = self._stale, True, True
         if inherited:
             self._drop_inherited()
-        else:
-            # First: another thread that has begun a verb must not go on in C with a slot that is given back.
+            self.segment.close()
+            return
+        # A thread that is inside must not go on once the slot may be another process's, and the semaphore is unmapped.
+        with self._guard.closing():
+            # First: another thread that has begun a verb must not go on in C.
             self._parts.core.close()
             self._parts.watch.close()
             self._parts.doorbell.close()
             self._slots.leave()
-        self.segment.close()
+            self.segment.close()
 
     def disown(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
@@ -293,10 +296,7 @@ class Store:
 
     def _check_not_left(self) -> None:
         if self._left:
-            raise StorageClosed(
-                f"the storage on segment {self.segment.name!r} was closed, as it is where its queue or its supervisor "
-                f"ends: use it inside of their block, or attach to it again"
-            )
+            raise closed(self.segment.name)
 
     def _drop_inherited(self) -> None:
         self._slots.forget()

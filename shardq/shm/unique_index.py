@@ -66,12 +66,13 @@ class UniqueIndex:
         self._lasts = lasts
         self._tables = [layout.equality_table(side) // WORD for side in (0, 1)]
         self._maps = [layout.equality_map + side * layout.equality_steps for side in (0, 1)]
+        # Read here: a thread that wants digests may find the segment closed by another one.
+        self._salt = bytes(segment.bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
         self._most_log = (segment.layout.equality_steps * EQUAL_STEP).bit_length() - 1
 
     def digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
         """The digest of each message of the pipe, which stands for it in the tables. Wants no guard."""
-        salt = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
-        start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=salt), []
+        start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=self._salt), []
         for message in messages:
             state = start.copy()
             state.update(untraced(message))

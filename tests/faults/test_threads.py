@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from shardq.errors import StorageClosed
 from shardq.shm import words as at
 from shardq.shm.files.names import bell_path
 from tests.faults.kit.points import Child, Gate
 from tests.faults.kit.scene import PIPE, Scene, check_usable, check_whole, no_handlers, run, run_waiting, scene
 from tests.faults.kit.scene import everything as all_threads
+from tests.support.holder import holder
 
 
 @pytest.fixture
@@ -48,6 +50,64 @@ def test_thread_interrupted_at_the_door_does_not_let_others_in(there: Scene) -> 
     assert owners != [0], "the guard was released under a thread that was inside"
     check_whole(there.store)
     check_usable(there)
+
+
+def test_storage_is_closed_only_once_no_thread_is_inside(there: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slot of a thread that is inside would be another process's, and the semaphore unmapped."""
+    store, events = there.store, list[str]()
+    inside, seen = threading.Event(), threading.Event()
+    lock, unmap = store._guard.threads, store.segment.close
+
+    class Lock:
+        def acquire(self, *how: float, **limits: float) -> bool:
+            seen.set()
+            return lock.acquire(*how, **limits)  # type: ignore[arg-type]
+
+        release = lock.release
+
+    def occupy() -> None:
+        with store._section:
+            inside.set()
+            seen.wait()
+            events.append("left")
+        with pytest.raises(StorageClosed):
+            store.inspection.counts()
+        events.append("refused")
+
+    def close() -> None:
+        events.append("closed")
+        unmap()
+        seen.set()
+
+    thread = threading.Thread(target=occupy)
+    thread.start()
+    inside.wait()
+    monkeypatch.setattr(store.segment, "close", close)
+    monkeypatch.setattr(store._guard, "threads", Lock())
+    run(there.storage.close())
+    thread.join()
+    assert sorted(events) == ["closed", "left", "refused"]
+    assert events[0] == "left"
+
+
+def test_thread_at_the_door_of_a_storage_that_is_closed_is_told(there: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for another process, which does not leave the guard."""
+    store, waits, told = there.store, threading.Event(), list[StorageClosed]()
+
+    def enter() -> None:
+        with pytest.raises(StorageClosed) as error:
+            store.inspection.counts()
+        told.append(error.value)
+
+    monkeypatch.setattr(store._guard, "_nap", lambda _: waits.set())
+    with holder(there.name, "hold") as other:
+        other.hear()
+        thread = threading.Thread(target=enter)
+        thread.start()
+        waits.wait()
+        run(there.storage.close())
+        thread.join()
+    assert told
 
 
 def test_forked_child_attaches_by_itself(there: Scene) -> None:

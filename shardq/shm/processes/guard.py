@@ -19,12 +19,13 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import posix_ipc
 
-from shardq.errors import SegmentBusy, StorageBusy
+from shardq.errors import SegmentBusy, StorageBusy, StorageClosed
 from shardq.shm import words as at
 from shardq.shm.processes.holding import named, stuck
 from shardq.shm.processes.slots import RESCUE_BYTE, Slots
@@ -40,6 +41,8 @@ YIELDING_S = 200e-6
 SHORTEST_NAP_S, LONGEST_NAP_S, STUCK_NAP_S = 50e-6, 500e-6, 10e-3
 #: After how many seconds a waiting process writes down which process it waits for, for observers.
 NOTED_S = 0.05
+#: For how many seconds a thread may stay inside, or at the door, while another one closes the guard.
+LEAVING_S = 3.0
 #: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
 TRYING = 1
 
@@ -71,15 +74,19 @@ class Guard:
         self.threads = threading.RLock()
         """The lock of this process's threads: one of them is inside, or tries, here or in `shardq._core`."""
         self._holder = 0
+        self._closed = False
         self.waits = 0
         """How often this process found the token taken."""
 
     def acquire(self) -> None:
         """Enter. The caller must then look for a standing intent and mend it: the last holder may have died. Raises
-        `SegmentBusy` where others do not leave the guard within the caller's limit.
+        `SegmentBusy` where others do not leave the guard within the caller's limit, and `StorageClosed`.
         """
         if not self.threads.acquire(False):
             self._wait_for_thread()
+        if self._closed:
+            self.threads.release()
+            raise closed(self._name)
         try:
             self._holder = threading.get_ident()
             if not self._try():
@@ -110,6 +117,18 @@ class Guard:
         """
         self._holder = 0
         self.threads.release()
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Within, no other thread of this process is inside, nor at the door; afterwards none enters any more."""
+        self._closed = True
+        # Not without an end: an exception may have cut a thread short that never enters again.
+        alone = self.threads.acquire(timeout=LEAVING_S)
+        try:
+            yield
+        finally:
+            if alone:
+                self.threads.release()
 
     @property
     def mine(self) -> bool:
@@ -156,6 +175,8 @@ class Guard:
             self._nap(nap_s)
             waited_s = self._clock() - began
             nap_s = min(2 * nap_s, LONGEST_NAP_S if waited_s < NOTED_S else STUCK_NAP_S)
+            if self._closed:
+                raise closed(self._name)
             over = limit_s is not None and waited_s >= limit_s
             if not over and self._clock() - since < self._patience_s:
                 continue
@@ -245,6 +266,14 @@ class Guard:
             attempt & 0xFFFF == TRYING and slot != self._slots.mine and self._slots.occupied(slot)
             for slot, attempt in enumerate(attempts)
         )
+
+
+def closed(name: str) -> StorageClosed:
+    """The error for a verb on the segment of that name that this process has closed."""
+    return StorageClosed(
+        f"the storage on segment {name!r} was closed, as it is where its queue or its supervisor ends: use it inside "
+        f"of their block, or attach to it again"
+    )
 
 
 def _is_of_this_package(frame: FrameType) -> bool:
