@@ -13,13 +13,15 @@ from shardq.shm.files.refusals import told
 from shardq.shm.segment import Segment
 
 
-def destroy(name: str, *, unused: bool = False) -> None:
-    """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`, `SegmentUntrusted`; `SegmentError` where a process is attached to an earlier one, or, with
-    `unused`, to any.
+def destroy(name: str, *, unused: bool = False, inode: int | None = None) -> None:
+    """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it. With
+    `inode`, a segment of another inode stays. Raises `SegmentMissing`, `SegmentUntrusted`; `SegmentError` where a
+    process is attached to an earlier one, or, with `unused`, to any.
     """
     path = segment_path(full_name(name))
     found = files.inode(path)
+    if None not in (inode, found) and inode != found:
+        return
     if found is None and files.inode(lock_path(full_name(name))) is None:
         raise SegmentMissing(f"there is no segment {name!r} to destroy: its files would be {path}*")
     files.check_removable(path)  # before a lock file is made beside what stays

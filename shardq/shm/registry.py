@@ -154,16 +154,16 @@ def close_store(store: Store) -> None:
             os.close(lock)
 
 
-def destroy(name: str, *, unused: bool = False) -> None:
-    """Unlink a segment and its files. Raises `SegmentMissing` where there is none, `SegmentError` where `unused` was
-    asked for and another process is attached.
+def destroy(name: str, *, unused: bool = False, inode: int | None = None) -> None:
+    """Unlink a segment and its files: the one of that inode, where it is given. Raises `SegmentMissing` where there is
+    none, `SegmentError` where `unused` was asked for and another process is attached.
     """
     with _opening:
         store = _attached(name)
-        if store:
+        if store and inode in (None, store.segment.inode):
             store.segment.unlink(store.hold[0])
-        else:
-            destroying.destroy(name, unused=unused)
+        elif not store:
+            destroying.destroy(name, unused=unused, inode=inode)
 
 
 def destroy_store(store: Store) -> None:

@@ -126,8 +126,12 @@ def test_what_is_destroyed_is_ones_own_segment_and_not_the_next_of_its_name(name
     other = SharedStorage.create(name, MIB)
 
     storage.destroy()
+    storage.destroy()  # once more, while this process is attached to the next one, and while it is not
 
     assert not other.store.segment.removed
+    other.detach()
+    storage.destroy()
+    other = SharedStorage.attach(name)
     other.destroy()
     assert files_of(name) == set()
 

@@ -112,10 +112,10 @@ class Attachment:
             self.ears.wake_all()
 
     def destroy(self) -> None:
-        """Unlink the segment with everything in it, and detach."""
+        """Unlink the segment with everything in it, not another one that has its name by now, and detach."""
         with suppress(SegmentMissing):
             if self._closed:
-                shm.destroy(self.name)
+                shm.destroy(self.name, inode=self._store.segment.inode)
             else:
                 self._closed = True
                 self.ears.hear_no_more()
