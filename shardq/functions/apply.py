@@ -53,6 +53,8 @@ class Apply(Handler[Task, Answer]):
     """
 
     retry = Retry(max_attempts=3, backoff_s=0.0)
+    # An item is bytes here: which of its fields are secrets, only the process knows that has its function.
+    secret_fields = ("item", "proof")
 
     @classmethod
     def route(cls, *tasks: Task) -> list[Route]:

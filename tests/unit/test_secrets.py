@@ -16,7 +16,9 @@ from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.generic import readable
 from shardq.encoding.secrets import NO_SECRETS, Secrets, masked, secrets_of
 from shardq.errors import HandlerError
+from shardq.functions.apply import Apply, Task
 from shardq.handling.info import check_usable, info_of
+from shardq.text.secret_names import MASK
 
 
 class Login(NamedTuple):
@@ -144,6 +146,12 @@ class Charges(Handler[Login]):
 
 def test_a_handler_names_further_fields() -> None:
     assert info_of(Charges).secrets == Secrets(("user",), ((0,), (1,)))
+
+
+def test_an_item_of_a_function_is_hidden_and_so_is_what_lets_it_be_called() -> None:
+    [item] = MsgspecSerializer().encode(Login, [Login("ann", "hunter2")])
+    [message] = MsgspecSerializer().encode(Task, [Task("app:log_in", b"proof of it", item, 7)])
+    assert readable(message, info_of(Apply).secrets) == ["app:log_in", MASK, MASK, 7]
 
 
 @pytest.mark.parametrize("wrong", ["token", ["token"], (5,), None])
