@@ -24,6 +24,7 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `wishes.signals`: signals, as values in a loop
 * `wishes.stopping`: whether a signal is a new wish
 * `wishes.terminal`: whether the terminal that started the supervisor went away
+* `wishes.foreground`: keys of the terminal that are for a program which runs meanwhile
 * `wishes.orders`: signals to a family, from another process of its host
 * `wishes.control`: what an embedding application asks for
 * `wishes.reload`: new code in the same process

@@ -363,7 +363,8 @@ def test_fields_of_a_named_tuple_go_by_their_names(home: Home, said: Say) -> Non
 def test_an_editor_gets_json(home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     [second] = said("list", "--match", "number=2", "--json").value
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("EDITOR", "sed -i s/key/lock/")
+    # Ctrl-C is a key of editors, and the terminal sends it to the command as well.
+    monkeypatch.setenv("EDITOR", """sh -c 'kill -INT $PPID; sed -i s/key/lock/ "$0"'""")
     assert said("edit", second["id"]).out == f"1 requeued to {second['tube']}\n"
     [message] = in_tubes(home.url)
     assert edited(message) == Order(2, User(6, "Bob"), "lock")

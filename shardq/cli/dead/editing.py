@@ -31,6 +31,7 @@ from shardq.handling.info import info_of
 from shardq.handling.prepared import messages_of
 from shardq.letters.edited import Edit, with_field
 from shardq.model import Batch
+from shardq.supervisor.wishes.foreground import keys_left_to_child
 from shardq.text.portrait import portrait
 from shardq.text.printable import printable, type_name
 
@@ -106,7 +107,8 @@ def _read_again(path: str) -> Any:
     if not editor:
         raise ConfigurationError("which editor? set EDITOR, or give --set FIELD=VALUE")
     try:
-        ended = subprocess.run([*shlex.split(editor), path], check=False).returncode
+        with keys_left_to_child():
+            ended = subprocess.run([*shlex.split(editor), path], check=False).returncode
     except (OSError, ValueError) as error:  # the latter for a quote without an end
         reason = getattr(error, "strerror", error)
         raise ConfigurationError(
