@@ -32,6 +32,8 @@ _EXTRA_S = 10.0
 _FIRST_RESTART_S, _LAST_RESTART_S = 0.1, 30.0
 #: A supervisor that lived so long was healthy: the pauses begin anew.
 _HEALTHY_S = 60.0
+#: What a supervisor is told that takes the place of one that served: what it finds was not left over from before.
+_IN_ITS_PLACE = ("--stale", "adopt")
 #: How long to wait at a time: `poll` takes no more than 24 days.
 _LONGEST_WAIT_S = 86400.0
 
@@ -60,6 +62,8 @@ class Keeper:
         """Readable once the application asked for the end."""
         self._stopping = False
         self._supervisor: _Supervisor | None = None
+        self._served = False
+        """Whether a supervisor served."""
         self._serving = _future()
         self._ended = _future()
 
@@ -142,7 +146,8 @@ class Keeper:
         if self._stopping:
             raise SupervisorError("the supervisor was stopped before it was started: start it again")
         try:
-            supervisor = _Supervisor.started(self._arguments(), self._environment)
+            arguments = [*self._arguments(), *(_IN_ITS_PLACE if self._served else ())]
+            supervisor = _Supervisor.started(arguments, self._environment)
         except (OSError, subprocess.SubprocessError) as error:
             raise SupervisorError(f"the supervisor process cannot be started now: {advice(error) or error}") from error
         with self._lock:
@@ -155,7 +160,7 @@ class Keeper:
         if "error" in word:
             kind = SupervisorRunning if word["code"] == Exit.RUNNING else SupervisorError
             raise kind(word["error"])
-        supervisor.serves = True
+        supervisor.serves = self._served = True
 
     def _first_word(self, supervisor: _Supervisor) -> dict[str, Any]:
         while True:

@@ -65,6 +65,7 @@ def claimed(
         mine = segment.become_supervisor()
         if not mine and options.standby and control:
             mine = await_succession(segment, control, signals, url)
+            settings.stale = "adopt"  # what is in it was not left over: it was served
         if mine and not segment.removed:
             return segment
         segment.storage.detach()

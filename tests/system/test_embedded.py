@@ -25,6 +25,7 @@ from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SupervisorError, SupervisorRunning
 from shardq.settings import SupervisorSettings
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
+from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.jobs import Doomed, Folder, Gated, Note, Record
 from tests.support.programs import ROOT, lives
@@ -32,6 +33,8 @@ from tests.support.segments import files_of
 from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, in_thread, suspended
 
 JOBS = jobs.__name__
+#: What is swept was there before the family: it is never what this family, or one before which it stood by, accepted.
+SWEEPS = SupervisorSettings(stale="sweep")
 
 #: Runs an application to its end on one of the event loops.
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -460,7 +463,7 @@ async def test_who_attaches_does_not_scale_what_is_not_its_own(
 
 def test_a_killed_supervisor_is_replaced_and_nothing_is_lost(run: Run, url: str, folder: Folder) -> None:
     async def app() -> None:
-        async with Supervisor(Gated, Record, url=url, workers=2) as supervisor:
+        async with Supervisor(Gated, Record, url=url, workers=2, settings=SWEEPS) as supervisor:
             await supervisor.queue.register(Gated, *folder.notes([0]))
             await supervisor.queue.register(Record, *folder.notes(range(1, 50)))
             [line] = folder.until("begin", 0)
@@ -648,6 +651,20 @@ async def test_an_heir_goes_on_with_the_work_of_a_killed_application(folder: Fol
             assert await heir.drain()
         assert app.ended() == -signal.SIGKILL
     assert set(folder.done()) == {0, 1}
+
+
+async def test_an_heir_sweeps_nothing_of_what_was_accepted_before(
+    folder: Folder, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Supervisor(Gated, url=url, workers=1, settings=SWEEPS) as former:
+        async with Supervisor(Gated, url=url, workers=1, if_running="attach", settings=SWEEPS) as heir:
+            await heir.queue.register(Gated, *folder.notes([0]))
+            folder.until("begin", 0)
+            await have_another_supervisor(heir, kill_supervisor(former))
+            folder.permit(2)
+            assert await heir.drain()
+    assert set(folder.done()) == {0}
+    assert Exit.SEGMENT not in [getattr(record, "code", None) for record in caplog.records]
 
 
 def test_ctrl_c_reaches_the_application_alone_which_stops_its_family_in_order(folder: Folder) -> None:
