@@ -12,7 +12,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, UniqueIndex
 from shardq.shm.words import ALL, EQUAL_STEP, GENERAL, WORD
 from tests.support.drivers import MIB
-from tests.support.segments import NewSegment
+from tests.support.segments import NewSegment, NewStore
 
 Entry = tuple[int, int]
 TUBE = 5 << ADDRESS_BITS
@@ -232,6 +232,19 @@ def test_a_death_while_dead_entries_are_taken_out_loses_nothing_that_lives(
     table = listing.layout.equality_table(listing.words[at.EQUALITY_STATE] & 1) // WORD
     taken = sum(map(bool, listing.words[table : table + listing.places * at.EQUAL_WORDS : at.EQUAL_WORDS]))
     assert n // 2 < taken <= listing.words[at.EQUALITY_ENTRIES] <= listing.places * 7 // 8
+
+
+def test_an_entry_that_a_death_left_without_its_number_names_no_message(new_store: NewStore) -> None:
+    """What stands before the messages of its record looks like ends of others."""
+    store, pipe = new_store(), "m/H/0/0"
+    assert store.appending.append([(pipe, [b"\xff" * 40] * 30)])
+    assert store.appending.append_absent([(pipe, [b"last"])]) == 1
+    words, first = store.segment.words, store.segment.layout.equality_table(0) // WORD
+    places = range(first, first + EQUAL_STEP * at.EQUAL_WORDS, at.EQUAL_WORDS)
+    [word] = [word for word in places if words[word] and words[word + at.EQUAL_NUMBER] == 30]
+    words[word + at.EQUAL_NUMBER] = 0
+
+    assert store.appending.append_absent([(pipe, [b"last"])]) == 1
 
 
 def test_stale_entries_do_not_refuse(new_segment: NewSegment) -> None:

@@ -103,7 +103,8 @@ class EqualMessages:
         if found is None:
             found = known[field] = self._fifos.chains.at(field & _ADDRESS)
         index = number - found.sequence
-        if index >= found.count or untraced(record.message(self._segment, found, index)) != message:
+        # A death may have left an entry without its number.
+        if not 0 <= index < found.count or untraced(record.message(self._segment, found, index)) != message:
             return False
         # The entry names the last of several equal messages. Where that was taken out, a worker may have an earlier
         # one in hand.
