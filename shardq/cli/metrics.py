@@ -18,11 +18,18 @@ def metrics(options: argparse.Namespace) -> None:
     if options.output is None:
         print(text, end="")
         return
+    where = printable(options.output)
+    if _is_no_file(options.output):
+        raise CommandFailed(f"{where} is not written: it is no file, and one would take its place")
     try:
         write_whole(options.output, text)
     except OSError as error:
-        where = printable(options.output)
         raise CommandFailed(f"{where} is not written: {error.strerror}; what it had before is there still") from error
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether it is something else, as /dev/null or a pipe, that other programs have open."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def write_whole(path: str, text: str) -> None:

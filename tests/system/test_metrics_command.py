@@ -83,6 +83,12 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
     assert "is not written" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
+    # A device, as /dev/null would be, goes to all its readers and is not replaced by a file.
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert main(["metrics", "--url", filled, "--output", str(pipe)]) == 1
+    assert "pipe is not written: it is no file, and one would take its place" in capsys.readouterr().err
+    assert pipe.is_fifo()
+
 
 def _umask() -> int:
     mask = os.umask(0)
