@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import BytesIO, TextIOWrapper
+from typing import TextIO
 
 from shardq.errors import ShardqError
 from shardq.text.printable import printable
@@ -41,19 +42,23 @@ def paint(text: str) -> bool:
         out.flush()
         return True
     except BrokenPipeError:
-        _write_no_more()  # the reader, `head` for instance, has seen enough
+        _write_no_more(out)  # the reader, `head` for instance, has seen enough
         return False
     except OSError as error:
-        _write_no_more()
+        _write_no_more(out)
         raise OutputError(f"standard output cannot be written: {error.strerror}; what was asked for is done") from error
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, unless that is closed. Further lines are indented, so that no text with a line
-    break in it looks like a line of the command.
+    """Write a line to standard error, unless that is closed or cannot be written. Further lines are indented, so that
+    no text with a line break in it looks like a line of the command.
     """
-    if sys.stderr is not None:
-        print(printable(text, keep="\n\t").replace("\n", "\n  "), file=sys.stderr)
+    if sys.stderr is None:
+        return
+    try:
+        print(printable(text, keep="\n\t").replace("\n", "\n  "), file=sys.stderr, flush=True)
+    except OSError:  # its disk may be full, and the command does its work
+        _write_no_more(sys.stderr)
 
 
 class _Printed(BytesIO):
@@ -91,9 +96,9 @@ def _escaping(error: UnicodeError) -> tuple[str, int]:
     return json_escaped(error.object[error.start : error.end]), error.end
 
 
-def _write_no_more() -> None:
-    """Lead standard output to /dev/null. Otherwise the interpreter would try to write the rest once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _write_no_more(stream: TextIO) -> None:
+    """Lead it to /dev/null. Otherwise the interpreter would try to write the rest once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 codecs.register_error(_ESCAPING, _escaping)

@@ -242,6 +242,9 @@ def test_a_full_output_is_said(name: str, url: str) -> None:
     assert done.stderr == (
         b"shardq: standard output cannot be written: No space left on device; what was asked for is done\n"
     )
+    with open("/dev/full", "w") as full:  # where standard error has nothing but a hint
+        done = program(url, "pause", "app.jobs/Gone", stderr=full, stdout=subprocess.PIPE, capture_output=False)
+    assert (done.returncode, done.stdout) == (OK, b"app.jobs/Gone is paused\n")
 
 
 @pytest.mark.parametrize("limit", ["-1", "-5", "1.5", "many", "9" * 5000, "", "-9" * 20, "1e3"])
