@@ -80,6 +80,16 @@ def lines_of(path: str) -> Iterator[tuple[int, bytes]]:
         ) from error
 
 
+def whole_path(path: str) -> str:
+    """The path from the root on. Raises `ConfigurationError` where it begins in a directory that was removed."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "the working directory is gone: give --export with the whole name of a new file"
+        ) from None
+
+
 def new_file_name(what: str) -> str:
     """The name of a file for requests that are about to be so."""
     return f"shardq-{what}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from shardq.cli.output import printed_apart
@@ -19,8 +20,9 @@ def handlers_of(modules: Sequence[str]) -> Mapping[str, type[Handler[Any]]]:
     """
     if not modules:
         return {}
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
+    with suppress(FileNotFoundError):  # a deployment may have removed it
+        if (here := os.getcwd()) not in sys.path:
+            sys.path.insert(0, here)
     with printed_apart():
         return load_handlers(modules)
 

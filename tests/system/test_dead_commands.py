@@ -231,10 +231,20 @@ def test_a_file_that_is_there_is_not_written_over(home: Home, orders: list[str],
     assert (file.read_text(), len(letters_at(home.url))) == ("mine", 3)
 
 
-def test_where_no_file_can_be_written_nothing_is_dropped(home: Home, orders: list[str], said: Say) -> None:
+def test_where_no_file_can_be_written_nothing_is_dropped(
+    home: Home, orders: list[str], said: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused = said("drop", "--all", "--yes", "--export", "/proc/none")
     assert refused.status == FAILED
     assert "/proc/none cannot be written" in refused.errors
+    removed = tmp_path / "release"
+    removed.mkdir()
+    monkeypatch.chdir(removed)
+    removed.rmdir()
+    assert said("show", orders[0], "--app", APP).status == OK
+    refused = said("drop", "--all", "--yes")
+    assert refused.status == FAILED
+    assert "the working directory is gone: give --export with the whole name of a new file" in refused.errors
     assert len(letters_at(home.url)) == 3
 
 

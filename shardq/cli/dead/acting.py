@@ -14,7 +14,7 @@ from shardq.cli.opened import run
 from shardq.cli.render import report
 from shardq.deadletters import Buried, DeadLetters
 from shardq.errors import ConfigurationError, QueueFull
-from shardq.exporting import Export, new_file_name
+from shardq.exporting import Export, new_file_name, whole_path
 from shardq.letters.chosen import Chosen, count_of, pages
 from shardq.letters.exported import lines, read_letters
 from shardq.letters.match import Match
@@ -39,7 +39,7 @@ def drop(options: argparse.Namespace) -> None:
         report(options, "0 dropped", dropped=0, export=None)
         return
     _confirm(options, wanted, "dropped")
-    path = os.path.abspath(options.export or new_file_name("dropped"))
+    path = whole_path(options.export or new_file_name("dropped"))
     count = run(_dropped(options, wanted, path))
     report(options, f"{count:,} dropped, and written to {path} before", dropped=count, export=path)
 

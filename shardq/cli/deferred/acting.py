@@ -13,7 +13,7 @@ from shardq.cli.confirming import confirm
 from shardq.cli.opened import opened, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError, QueueFull
-from shardq.exporting import Export, new_file_name
+from shardq.exporting import Export, new_file_name, whole_path
 from shardq.later.exported import lines, read_requests
 from shardq.later.match import Match
 from shardq.later.requests import Later
@@ -31,7 +31,7 @@ def cancel(options: argparse.Namespace) -> None:
         report(options, "0 cancelled", cancelled=0, gone=0, export=None)
         return
     _confirm(options, wanted, "cancelled")
-    path = os.path.abspath(options.export or new_file_name("cancelled"))
+    path = whole_path(options.export or new_file_name("cancelled"))
     done = run(_cancelled(options, wanted, path))
     gone = len(wanted) - done
     text = f"{done:,} cancelled, and written to {path} before{_said(gone)}"
