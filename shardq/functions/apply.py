@@ -22,6 +22,9 @@ from shardq.text.portrait import line, portrait, text
 _TRACEBACK_CHARACTERS = 8000
 #: Of these, values of the class are values of the type.
 _PLAIN = frozenset((int, float, bool, str, bytes))
+#: What a function does not raise by itself: an interrupt is meant for its worker, and a coroutine that is closed has no
+#: answer to give.
+_FROM_OUTSIDE = (KeyboardInterrupt, GeneratorExit)
 _serializer = MsgspecSerializer()
 
 
@@ -84,7 +87,9 @@ def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
         [item] = decode_array(function.item, array_header(1) + task.item)
         value = function.call(item)
         return _awaited(function, value, pid) if isinstance(value, Awaitable) else _answer_of(function, value)
-    except (Exception, SystemExit) as error:
+    except _FROM_OUTSIDE:
+        raise
+    except BaseException as error:
         if os.getpid() != pid:
             raise  # a process that the function forked has no answer to give, and ends
         return _failed(error)
@@ -101,7 +106,9 @@ async def _awaited(function: Function, value: Awaitable[Any], pid: int) -> Answe
         if task is None or task.cancelling():
             raise
         return _failed(error)  # of something that the function waited for
-    except (Exception, SystemExit) as error:
+    except _FROM_OUTSIDE:
+        raise
+    except BaseException as error:
         if os.getpid() != pid:
             raise
         return _failed(error)

@@ -16,6 +16,7 @@ from shardq import Queue, Worker
 from shardq.errors import ConfigurationError, DecodeError, FencedError, NotServed, ResultTimeout
 from shardq.functions import apply
 from shardq.functions.named import named
+from shardq.handling import isolation
 from shardq.model import handler_name, inbox_key
 from shardq.protocols import Storage
 from shardq.results import calls, mapping, serving
@@ -384,6 +385,29 @@ async def test_a_coroutine_function_that_waits_for_what_was_cancelled_fails_alon
     answer = await apply._awaited(function, cancels(1), os.getpid())
     assert answer.failure
     assert "CancelledError" in answer.failure.type
+
+
+def has_a_loop_that_is_cancelled(number: int) -> int:
+    return asyncio.run(cancels(number))
+
+
+def ends_early(number: int) -> int:
+    raise Early
+
+
+async def ends_early_later(number: int) -> int:
+    raise Early
+
+
+@pytest.mark.parametrize("function", [has_a_loop_that_is_cancelled, ends_early, ends_early_later])
+async def test_what_a_function_raises_that_is_no_exception_is_its_answer(
+    function: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "_named", lambda *name_and_proof: named(function))
+    answer = isolation.plainly(apply._answer, apply.Task("", b"", b"\x01", 0))
+    answer = answer if isinstance(answer, apply.Answer) else await answer
+    assert answer.failure
+    assert answer.failure.type.endswith((".CancelledError", ".Early"))
 
 
 async def test_a_loop_that_is_left_early_leaves_the_rest_to_the_next_one(queue: Queue, worker: Worker) -> None:
