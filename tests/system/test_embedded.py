@@ -656,14 +656,17 @@ async def test_an_heir_goes_on_with_the_work_of_a_killed_application(folder: Fol
 async def test_an_heir_sweeps_nothing_of_what_was_accepted_before(
     folder: Folder, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Supervisor(Gated, url=url, workers=1, settings=SWEEPS) as former:
-        async with Supervisor(Gated, url=url, workers=1, if_running="attach", settings=SWEEPS) as heir:
-            await heir.queue.register(Gated, *folder.notes([0]))
-            folder.until("begin", 0)
-            await have_another_supervisor(heir, kill_supervisor(former))
-            folder.permit(2)
-            assert await heir.drain()
-    assert set(folder.done()) == {0}
+    async with (
+        Supervisor(Gated, url=url, workers=1, settings=SWEEPS) as former,
+        Supervisor(Gated, url=url, workers=1, settings=SWEEPS, if_running="attach") as heir,
+    ):
+        await heir.queue.register(Gated, *folder.notes([0]))
+        folder.until("begin", 0)
+        await heir.queue.register(Gated, *folder.notes([1], threads=2))
+        await have_another_supervisor(heir, kill_supervisor(former))
+        folder.permit(2)
+        assert await heir.drain()
+    assert set(folder.done()) == {0, 1}
     assert Exit.SEGMENT not in [getattr(record, "code", None) for record in caplog.records]
 
 
