@@ -268,6 +268,8 @@ class UniqueIndex:
         if left > _BACKED_AT_ONCE:
             self._words[at.EQUALITY_STATE] = state & 0xFFFF | (backed + _BACKED_AT_ONCE) << 17 | 1 << 16
             return True
+        if left < 0:  # fewer entries live than when it got its first memory
+            self._forget_steps(side, backed + left, -left)
         self._words[at.EQUALITY_STATE] = side | log << 1 | former << 8
         self._words[at.EQUALITY_ENTRIES] = 0
         return True
@@ -381,9 +383,13 @@ class UniqueIndex:
         return True
 
     def _forget_side(self, side: int, steps: int) -> None:
-        # The map first: memory that is not counted is harmless, counting on memory that is gone is not.
         first = self._maps[side]
-        if self._bytes.find(b"\1", first, first + steps) < 0:
-            return
-        self._bytes[first : first + steps] = bytes(steps)
-        self._segment.give_back(self._layout.equality_table(side), steps * EQUAL_STEP_BYTES)
+        if self._bytes.find(b"\1", first, first + steps) >= 0:
+            self._forget_steps(side, 0, steps)
+
+    def _forget_steps(self, side: int, step: int, count: int) -> None:
+        # The map first: memory that is not counted is harmless, counting on memory that is gone is not.
+        first = self._maps[side] + step
+        self._bytes[first : first + count] = bytes(count)
+        start = self._layout.equality_table(side) + step * EQUAL_STEP_BYTES
+        self._segment.give_back(start, count * EQUAL_STEP_BYTES)

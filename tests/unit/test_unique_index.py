@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from shardq.shm import unique_index
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
@@ -142,6 +143,28 @@ def test_a_table_shrinks_with_what_lives(listing: Listing) -> None:
         listing.living.pop((96, n - 100))
     listing.check()
     assert listing.places <= largest // 16
+
+
+def test_a_next_table_that_needs_less_memory_than_it_has_gives_it_back(
+    listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of what lived when it got its first memory is dead when it begins."""
+    monkeypatch.setattr(unique_index, "_BACKED_AT_ONCE", 1)
+    random, n, state = Random(6), 0, 0
+    while listing.moving or state >> 17 < 3:
+        n += 1
+        assert listing.insert(random.getrandbits(64) or 1, 96, n)
+        state = listing.words[at.EQUALITY_STATE]
+    listing.living.clear()
+
+    assert listing.insert(1, 96, n + 1)
+
+    begun = listing.words[at.EQUALITY_STATE] & 1
+    assert listing.moving
+    assert begun != state & 1
+    steps = listing.layout.equality_map + begun * listing.layout.equality_steps
+    backed = listing.extents._segment.bytes[steps : steps + listing.layout.equality_steps]
+    assert backed.count(1) == listing.places // EQUAL_STEP
 
 
 def test_what_is_older_does_not_come_back_when_it_is_moved(listing: Listing) -> None:
