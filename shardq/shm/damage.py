@@ -56,6 +56,8 @@ def damage_told(name: str) -> Iterator[None]:
 
 
 def _is_sign(error: BaseException) -> bool:
+    if isinstance(error, RecursionError):  # the caller's own stack is too deep: no walk over a segment recurs
+        return False
     return isinstance(error, _SIGNS) or (isinstance(error, OSError) and error.errno in _SYSTEM_SIGNS)
 
 

@@ -37,6 +37,17 @@ def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> Non
         store.reading.read(PIPE, 1)
 
 
+def test_a_caller_whose_stack_is_too_deep_is_not_told_that_the_segment_is_damaged(store: Store) -> None:
+    def deeper() -> None:
+        store.appending.append_absent([(PIPE, [b"once"])])
+        deeper()
+
+    with pytest.raises(RecursionError):
+        deeper()
+
+    assert store.reading.length(PIPE) == 1
+
+
 def test_a_segment_that_stands_in_no_known_way_is_damaged(store: Store) -> None:
     store.segment.words[at.CLOSED] = 24576
 
