@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from shardq.auditing import Deed, record
 from shardq.cli.application import handlers_of
@@ -15,7 +16,7 @@ from shardq.cli.output import complain
 from shardq.cli.render import report
 from shardq.connect import is_redis, signpost
 from shardq.drivers.redis.ancestor import AncestorServer
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
 from shardq.moving import mover
 from shardq.moving.ancestor import Ancestor, Handlers, Translator
 from shardq.moving.ends import opened, url_of
@@ -28,6 +29,7 @@ def take_over(options: argparse.Namespace) -> None:
     source, target = url_of(options.url), url_of(options.target)
     if not is_redis(source):
         raise ConfigurationError("sharded-queue keeps its requests on a server: give redis://HOST:PORT")
+    _check_zone(options.timezone)
     handlers = handlers_of(options.modules)
     moved = run(_taken_over(options, source, target, handlers))
     if moved is None:
@@ -37,6 +39,14 @@ def take_over(options: argparse.Namespace) -> None:
     else:
         text = f"{counted(moved.messages, 'request')} of sharded-queue moved to {signpost(target)}"
         report(options, text, moved=moved.messages, to=signpost(target))
+
+
+def _check_zone(name: str) -> None:
+    """Raise `ConfigurationError` for what is no time zone, before a rule is said to be wrong for it."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:  # the latter for a folder of zones, as Europe
+        raise ConfigurationError(f"there is no time zone {shown(name)}: write it as Europe/Berlin") from error
 
 
 async def _taken_over(options: argparse.Namespace, source: str, target: str, handlers: Handlers) -> mover.Moved | None:

@@ -151,6 +151,7 @@ async def test_what_waits_comes_at_its_time(old: Old, target: Backend, command: 
     await old.queue.register(OldSend, LETTERS[3], defer=30)
     now = datetime.now(UTC)
 
+    assert "there is no time zone 'Europe'" in await command(MODULE, "--timezone", "Europe", code=cli.FAILED)
     await command(MODULE, "--timezone", "Europe/Berlin")
 
     counts = await target.storage.backlog()
