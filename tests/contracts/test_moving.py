@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -34,6 +35,7 @@ from tests.support.moving import dumped, fill, now_us
 from tests.support.tasks import finished, suspended
 
 MOVE, ANOTHER = 77, 78
+LATE = "app.jobs/Resize/9/0"
 FROM, TO = "shm://before", "shm://elsewhere"
 
 pytestmark = pytest.mark.requires("moves")
@@ -95,10 +97,14 @@ async def test_M1_until_it_stays(storage: Storage, lock: Lock, movable: Movable,
 async def test_M1_what_is_in_hand_is_acknowledged_with_its_outputs(
     storage: Storage, lock: Lock, movable: Movable
 ) -> None:
+    """Also while something is due, which does not come any more."""
     await storage.append([(PIPE, numbered(6))])
     token, terms = await claimed(lock), Terms((0,), 2)
     hand = Hand(KEY, token, await storage.take(KEY, token, terms))
+    due_us = now_us() + 20_000
+    await storage.append([(LATE, [b"late"])], when=When(due_us))
     await movable.leave(MOVE, TO)
+    await asyncio.sleep((due_us + 1000 - now_us()) / 1e6)
 
     assert await storage.pop(hand, 1, [Output(OTHER, [b"first"])])
     found = await storage.turn(hand, everything, {"app.jobs/Resize": terms}, outputs=[Output(OTHER, [b"second"])])
@@ -107,6 +113,7 @@ async def test_M1_what_is_in_hand_is_acknowledged_with_its_outputs(
     assert (found.token, found.batch.count) == (token, 0)
     assert await contents(storage, PIPE) == numbered(4, 2)
     assert await contents(storage, OTHER) == [b"first", b"second"]
+    assert await contents(storage, LATE) == []
     with pytest.raises(StorageMoved):
         await storage.take(KEY, token, terms)
     with pytest.raises(StorageMoved):

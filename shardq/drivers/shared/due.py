@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from shardq.errors import ScheduleError, SegmentBusy
+from shardq.errors import ScheduleError, SegmentBusy, StorageMoved
 from shardq.model import When
 from shardq.outputs import Output, check_outputs
 from shardq.scheduling.schedule import next_us, resolved_us
@@ -50,10 +50,11 @@ def promote_some(deferring: Deferring) -> int | None:
 
 def promote_what_is_due(store: Store) -> None:
     """As `promote_some`, where something is due. Where another process keeps the guard, or keeps this one from
-    attaching, others promote it, or the next call does.
+    attaching, others promote it, or the next call does. Where the content moves, nothing is promoted any more: the
+    verb in which this is called says so itself, if it is refused.
     """
     if store.may_be_due:
-        with suppress(SegmentBusy):
+        with suppress(SegmentBusy, StorageMoved):
             promote_some(store.deferring)
 
 
