@@ -37,6 +37,7 @@ from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.init import module_of
 from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
+from shardq.supervisor.code.script import shown_alone
 from shardq.supervisor.code.threads import ThreadWatch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family
@@ -192,6 +193,8 @@ def _handlers(
         if try_later:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
             try_later()
+        elif error.__cause__:
+            log.error("code does not import", exc_info=shown_alone(error.__cause__))
         raise
     finally:
         standard.open_closed()

@@ -641,6 +641,7 @@ def test_workers_that_cannot_be_executed_leave_the_family_alone(
         ("class Handler:", "{module}", "module {module} does not import: IndentationError: "),
         ("import sys\nsys.exit()", "{module}", "module {module} does not import: it ends the program"),
         ("x = 1", "{module}", "module {module} has no handlers"),
+        ("x = 1", "{module}.Record", "there is no module {module}.Record: a handler of module {module} is written "),
         ("from {jobs} import Record, Gated", "{module}:Missing", "has no handler Missing; it has: Record, Gated"),
         ("from {jobs} import Note", "{module}:Note", "module {module} has no handler Note; it has: none"),
         (
@@ -663,6 +664,7 @@ def test_a_boot_failure_ends_with_the_reason(
 
     assert program.end() == Exit.BOOT
     assert f"shardq.supervise: {reason.format(module=module)}" in program.heard or reason in program.heard
+    assert (f'{module}.py", line ' in program.heard) == ("does not import" in reason), "it says where that was"
     assert program.printed() == ""
     assert files_of(name) == set()
 

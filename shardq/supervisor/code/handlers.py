@@ -105,6 +105,9 @@ def _imported(module_name: str) -> Any:
 def _missing(module_name: str) -> str:
     if module_name.endswith(".py") or "/" in module_name:
         return f"there is no module {module_name}: {_SPELLING}"
+    owner, _, name = module_name.rpartition(".")
+    if owner in sys.modules and (hasattr(sys.modules[owner], name) or not hasattr(sys.modules[owner], "__path__")):
+        return f"there is no module {module_name}: a handler of module {owner} is written {owner}:{name}"
     where = ", ".join(sys.path[:3])
     return f"there is no module {module_name} (looked in {where}, ...): start in its directory, or set PYTHONPATH"
 

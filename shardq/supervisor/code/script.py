@@ -8,11 +8,13 @@ their own know them by that name: `multiprocessing` spawns children that import 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-from types import CodeType, FunctionType, ModuleType
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from shardq.errors import HandlerError, SupervisorError, shown
@@ -20,6 +22,8 @@ from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER
 from shardq.text.portrait import portrait
 from shardq.text.printable import type_name
 
+#: How the names of files begin whose code imports other code.
+_IMPORTERS = ("<frozen importlib", importlib.__file__, str(Path(__file__).parent))
 #: Whether this process is importing a script.
 importing = False
 #: The module that was `__main__` before: its code still runs, and needs its module.
@@ -60,6 +64,19 @@ def exits(what: str, error: SystemExit) -> HandlerError:
 def reason(error: BaseException) -> str:
     """Why something did not import, in a line."""
     return f"{type_name(type(error))}: {portrait(error)}"
+
+
+def shown_alone(error: BaseException) -> Exception:
+    """What was raised while something was imported, as it can be shown, without the frames of those that import it."""
+    found = portrait(error)
+    frames, trace = [], found.__traceback__
+    while trace:
+        if not trace.tb_frame.f_code.co_filename.startswith(_IMPORTERS):
+            frames.append(trace)
+        trace = trace.tb_next
+    for each in reversed(frames):
+        trace = TracebackType(trace, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return found.with_traceback(trace)
 
 
 def _code(path: str) -> CodeType:
