@@ -83,14 +83,17 @@ def create_store(
 
 
 def _check_numbers_fit(name: str, layout: Layout) -> None:
-    """Raise `ConfigurationError` where there are more entries or slots than words have bits for their numbers."""
-    for what, there, most, beside in (
-        ("threads", layout.threads, _MOST_ENTRIES, at.SPARE_ENTRIES),
-        ("slots", layout.slots, _MOST_SLOTS, KEPT_SLOTS),
+    """Raise `ConfigurationError` where there are more entries or slots than words have bits for their numbers, or too
+    few.
+    """
+    for what, there, least, most, beside in (
+        ("threads", layout.threads, 1, _MOST_ENTRIES, at.SPARE_ENTRIES),
+        ("slots", layout.slots, 0, _MOST_SLOTS, KEPT_SLOTS),
     ):
-        if there > most:
+        if not least + beside <= there <= most:
             raise ConfigurationError(
-                f"segment {name!r} cannot have {there - beside} {what}: give at most {most - beside}"
+                f"segment {name!r} cannot have {there - beside} {what}: give at least {least} and at most "
+                f"{most - beside}"
             )
 
 

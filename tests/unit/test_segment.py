@@ -70,10 +70,10 @@ def test_a_segment_that_comes_to_nothing_is_not_mapped_any_more(
     assert raised.value.__cause__
 
 
-@pytest.mark.parametrize(("what", "most"), [("threads", 131_006), ("slots", 65_535 - KEPT_SLOTS)])
-def test_no_more_entries_than_there_are_numbers_for(name: str, what: str, most: int) -> None:
-    for number in (most + 1, 1 << 40):
-        with pytest.raises(ConfigurationError, match=f"{what}: give at most {most}"):
+@pytest.mark.parametrize(("what", "least", "most"), [("threads", 1, 131_006), ("slots", 0, 65_535 - KEPT_SLOTS)])
+def test_no_more_entries_than_there_are_numbers_for(name: str, what: str, least: int, most: int) -> None:
+    for number in (most + 1, 1 << 40, least - 1, -100):
+        with pytest.raises(ConfigurationError, match=f"{what}: give at least {least} and at most {most}"):
             create_store(name, MIB, **{what: number})
 
     assert files_of(name) == set()
