@@ -213,8 +213,8 @@ class Queue(Calling, Ticketing):
             error.not_accepted = call.not_stored(number, error)
             raise
 
-    async def before_waiting(self) -> None:
-        """Called before a caller waits for results."""
+    async def before_waiting(self, timeout_s: float | None) -> None:
+        """Called before a caller waits for results, for at most so many seconds. None: without a limit of its own."""
 
     async def wait_for_room(self, step: Sequence[Part], name: str, timeout_s: float | None) -> None:
         """Store a step as soon as there is room. Raises `QueueFull` where the storage says not to wait, and after so

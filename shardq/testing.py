@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -39,6 +40,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 #: Through how many rests the clock goes before a caller that waits for a result looks whether it may wait longer.
 _RESTS_AT_ONCE = 100
+#: For so long handlers may take, also where their caller waits for less.
+_LEAST_S = 1.0
 
 
 class RequestsFailed(ShardqError):
@@ -145,10 +148,17 @@ class LocalQueue(Queue):
                 found += self.serializer.decode(kind, batch)
         return found
 
-    async def before_waiting(self) -> None:
+    async def before_waiting(self, timeout_s: float | None) -> None:
         """Where a test calls a handler, maps it, or asks for the result of a ticket, all requests there are are handled
-        at once. Where all of them wait for their next attempt, the clock moves to that.
+        at once. Where all of them wait for their next attempt, the clock moves to that. Handlers that take longer
+        than the caller waits are interrupted.
         """
+        limit_s = None if timeout_s is None else max(timeout_s, _LEAST_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._handle_what_is_there()
+
+    async def _handle_what_is_there(self) -> None:
         done = await self._work()
         for _ in range(_RESTS_AT_ONCE):
             rest_end_us = await self._rest_end_us()

@@ -47,6 +47,6 @@ class Asking:
         """Store a step as soon as there is room."""
         raise NotImplementedError
 
-    async def before_waiting(self) -> None:
-        """Called before a caller waits for results."""
+    async def before_waiting(self, timeout_s: float | None) -> None:
+        """Called before a caller waits for results, for at most so many seconds. None: without a limit of its own."""
         raise NotImplementedError

@@ -116,7 +116,7 @@ class Calls:
         self._is_read = True
         try:
             while waiter.answer is None:
-                await self._queue.before_waiting()
+                await self._queue.before_waiting(None)
                 for message in await waiter.inbox.read(LOOK_S):
                     self._answer(decode_reply(message))
                 if time.monotonic() - self._looked_at >= LOOK_S:

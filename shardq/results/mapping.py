@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
@@ -281,10 +282,10 @@ class Mapping:
         assert self._inbox
         limit_s = self._options.timeout_s
         while True:
-            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - self._waited_s))
-            await self._queue.before_waiting()
             began = time.monotonic()
-            messages = await self._read(left_s)
+            until = math.inf if limit_s is None else began + limit_s - self._waited_s
+            await self._queue.before_waiting(None if limit_s is None else until - began)
+            messages = await self._read(min(LOOK_S, max(0.0, until - time.monotonic())))
             waited_s = time.monotonic() - began
             self._waited_s += waited_s
             if messages:

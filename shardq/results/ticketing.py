@@ -105,7 +105,7 @@ class Ticketing(Asking):
         inbox = OpenInbox(self.storage, inbox_of(digest))
         try:
             while True:
-                await self.before_waiting()
+                await self.before_waiting(None if deadline is None else deadline - time.monotonic())
                 may_come = (await self.storage.backlog()).queued
                 if found := await self.kept_results.find(digest):
                     return found.kept

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from shardq import Handler, Retry
+from shardq import Handler, Retry, testing
 from shardq.errors import RequestFailed, ResultTimeout
 from shardq.model import When, handler_name
 from shardq.testing import LocalQueue, RequestsFailed
@@ -153,6 +153,25 @@ class Gated(Handler[int, int]):
         self.begun.set()
         await self.may_go.wait()
         return [*numbers]
+
+
+async def test_the_time_limits_of_maps_and_of_results_hold_for_handlers_that_wait(
+    local: LocalQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing, "_LEAST_S", 0.05)
+    Gated.begun, Gated.may_go = asyncio.Event(), asyncio.Event()
+
+    async def mapped() -> None:
+        async with local.map(Gated, [1], timeout_s=0.05) as results:
+            await anext(results)
+
+    ticket = await local.submit(Gated, 2)
+    for asked in (mapped(), local.result(ticket, timeout_s=0)):
+        with pytest.raises(ResultTimeout):
+            await finished(asyncio.create_task(asked))
+
+    Gated.may_go.set()
+    assert await local.result(ticket, timeout_s=0) == 2
 
 
 @pytest.mark.parametrize("verb", ["drain", "advance"])
