@@ -13,6 +13,7 @@ from shardq.drivers.shared import waiters
 from shardq.errors import SegmentBusy, StorageDamaged
 from shardq.model import EMPTY, Hand, Terms
 from tests.support.drivers import MIB
+from tests.support.tasks import suspended
 
 TERMS = {"m/H": Terms((0,), 10)}
 NAMES = frozenset(TERMS)
@@ -79,12 +80,16 @@ async def test_more_of_the_thread_in_hand_stays_in_hand_where_the_task_is_cancel
     assert (found.token, found.batch.messages) == (token, [b"a"])
 
 
+@pytest.mark.parametrize("verb", ["rest", "unclaim"])
 async def test_a_claim_ends_later_where_the_guard_is_held_when_the_task_is_cancelled(
-    storage: SharedStorage, monkeypatch: pytest.MonkeyPatch
+    storage: SharedStorage, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    task = await lying_down(storage)
-    await storage.append([("m/H/1/0", [b"a"])])
-    storage.ears._heard()
+    task: asyncio.Task[Any] | None = None
+    if verb == "rest":
+        task = await lying_down(storage)
+        await storage.append([("m/H/1/0", [b"a"])])
+        storage.ears._heard()
+    token = 0 if task else await storage.claim("m/H/1")
     unclaim, refusals = storage.store.delivering.unclaim, [SegmentBusy("held"), SegmentBusy("held")]
 
     def busy_at_first(*arguments: Any) -> bool:
@@ -94,6 +99,7 @@ async def test_a_claim_ends_later_where_the_guard_is_held_when_the_task_is_cance
 
     monkeypatch.setattr(storage.store.delivering, "unclaim", busy_at_first)
     before = asyncio.all_tasks()
+    task = task or await suspended(storage.unclaim("m/H/1", token))
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self, TypeVar
 
+from shardq.behind import behind
 from shardq.drivers.shared.waiters import ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.settings import StorageSettings, check_capacity
@@ -134,3 +136,9 @@ class Attachment:
         if self._waits_are_limited:
             return verb()
         return await until_free(verb)
+
+    async def _even_if_cancelled(self, verb: Callable[[], _Result]) -> _Result:
+        """As `_until_free`; where the caller is cancelled meanwhile, the verb is called all the same."""
+        if self._waits_are_limited:
+            return verb()
+        return await asyncio.shield(behind(until_free(verb)))

@@ -196,7 +196,8 @@ class SharedStorage(Pausing, Recording):
         try:
             return self._store.delivering.unclaim(key, token, pause_s)
         except SegmentBusy:
-            return await self._until_free(lambda: self._store.delivering.unclaim(key, token, pause_s))
+            # Else the claim would last as long as this process.
+            return await self._even_if_cancelled(lambda: self._store.delivering.unclaim(key, token, pause_s))
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         return await self._sleeping.wait(served, timeout_s, bound)
