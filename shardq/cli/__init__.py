@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.run(options)
         finally:
             output.say(said.getvalue())
+    except output.Interrupted as error:
+        output.complain(f"shardq: {error}")
+        return INTERRUPTED
     except ShardqError as error:
         output.complain(f"shardq: {error}")
         return FAILED

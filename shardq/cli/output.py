@@ -24,6 +24,10 @@ class CommandFailed(ShardqError):
     """A command did its work, and what came of it is a failure."""
 
 
+class Interrupted(ShardqError):
+    """Ctrl-C ended a command that had done a part of its work."""
+
+
 def say(text: str) -> bool:
     """Write to standard output. No character reaches it that a terminal would act upon, wherever it came from: escapes
     stand in their place. A character that its encoding lacks is written as JSON's escape. If standard output is closed,

@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import msgspec
 import pytest
 
 from shardq import connect
-from shardq.cli import FAILED, OK, main
+from shardq.cli import FAILED, INTERRUPTED, OK, main
 from shardq.drivers import SharedStorage
+from shardq.errors import StorageUnavailable
 from shardq.handling.route_by import RouteBy
 from shardq.letters import chosen
 from shardq.model import INBOX, KEPT_PIPE
@@ -302,6 +305,63 @@ def test_many_are_acted_upon_in_steps(home: Home, said: Say, monkeypatch: pytest
     assert said("drop", FULFIL, "--yes", "--export", tmp_path / "all", "--json").value["dropped"] == 600
     assert steps == [chosen.AT_ONCE, chosen.AT_ONCE, 600 - 2 * chosen.AT_ONCE]
     assert len((tmp_path / "all").read_bytes().splitlines()) == 600
+
+
+@pytest.mark.parametrize(
+    ("verb", "cuts", "at", "done"),
+    [
+        ("drop", StorageUnavailable("gone"), 2, "1 were dropped, and written to {file}, before that\n"),
+        ("drop", None, 1, "1 were dropped, and written to {file}, before that\n"),
+        ("requeue", None, 1, "1 were put back before that\n"),
+    ],
+    ids=["a server that goes", "Ctrl-C", "Ctrl-C while requests are put back"],
+)
+def test_what_is_cut_off_says_what_was_done(
+    verb: str,
+    cuts: Exception | None,
+    at: int,
+    done: str,
+    home: Home,
+    orders: list[str],
+    said: Say,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(chosen, "AT_ONCE", 1)
+    monkeypatch.setattr(SharedStorage, verb, cutting(getattr(SharedStorage, verb), at, cuts))
+    file = tmp_path / "dropped"
+    status, _, errors = said(verb, "--all", "--yes", *(["--export", file] if verb == "drop" else []))
+    assert status == (FAILED if cuts else INTERRUPTED)
+    assert done.format(file=file) in errors
+    assert len(letters_at(home.url)) == 2
+
+
+def test_ctrl_c_ends_what_parks_requests(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fill() -> None:
+        async with await connect(home.url) as queue:
+            await queue.register(Fulfil, ORDERS[0], ORDERS[0])
+
+    asyncio.run(fill())
+    monkeypatch.setattr(SharedStorage, "bury", cutting(SharedStorage.bury, 1))
+    assert main(["park", f"{FULFIL}/1/0", "--url", home.url]) == INTERRUPTED
+    assert "interrupted; 1 were parked before that\n" in capsys.readouterr().err
+    assert len(in_tubes(home.url)) == 1
+
+
+def cutting(act: Any, at: int, error: Exception | None = None) -> Any:
+    """The method, whose call of this number raises the error, or meets Ctrl-C where there is none."""
+    calls = count(1)
+
+    async def acts(*words: Any, **options: Any) -> Any:
+        if next(calls) == at:
+            if error:
+                raise error
+            signal.raise_signal(signal.SIGINT)
+        return await act(*words, **options)
+
+    return acts
 
 
 # Editing

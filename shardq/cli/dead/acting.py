@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from shardq.auditing import target_of
-from shardq.cli.bulk import bulk
+from shardq.cli.bulk import add, bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.dead.reading import chosen, letters_of
 from shardq.cli.opened import run
@@ -54,7 +54,7 @@ async def _put_back(options: argparse.Namespace, wanted: Chosen) -> int:
         letters = DeadLetters(storage)
         async for page in pages(letters, wanted):
             for buried in page:
-                deed.count += await letters.requeue(buried, ahead=options.head)
+                await add(deed, await letters.requeue(buried, ahead=options.head))
         return deed.count
 
 
@@ -76,17 +76,17 @@ async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> i
             letter = buried.letter
             if await storage.append([(letter.pipe, [letter.message])]) is None:
                 raise QueueFull(f"the storage has no room for {buried.id}: try again later with those behind it")
-            deed.count += 1
+            await add(deed, 1)
         return deed.count
 
 
 async def _dropped(options: argparse.Namespace, wanted: Chosen, path: str) -> int:
-    async with bulk(options, "dead drop", _target(options), "dropped") as (storage, deed):
+    async with bulk(options, "dead drop", _target(options), f"dropped, and written to {path},") as (storage, deed):
         letters = DeadLetters(storage)
         with Export(path) as export:
             async for page in pages(letters, wanted):
                 export.add(lines(page))
-                deed.count += await letters.drop(*page)
+                await add(deed, await letters.drop(*page))
         return deed.count
 
 

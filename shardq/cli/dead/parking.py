@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from shardq.auditing import Deed
+from shardq.cli.bulk import add, interruptible
 from shardq.cli.dead.reading import check_holds_requests
 from shardq.cli.opened import changed, run
 from shardq.cli.render import report
@@ -23,7 +24,8 @@ def park(options: argparse.Namespace) -> None:
 
 async def _park(options: argparse.Namespace) -> int:
     async with changed(options, "park", options.pipe) as (storage, deed):
-        await park_in(storage, options.pipe, deed)
+        with interruptible(deed, "parked"):
+            await park_in(storage, options.pipe, deed)
         return deed.count
 
 
@@ -54,4 +56,4 @@ async def _parked(storage: Storage, pipe: str, token: int, deed: Deed, most: int
         if not await storage.bury(Hand(key, token, batch), batch.sequence, grave, letter):
             parked_so_far = counted(deed.count, "request of", "requests of")
             raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
-        deed.count += 1
+        await add(deed, 1)

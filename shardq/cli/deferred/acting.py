@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
 from shardq.auditing import target_of
-from shardq.cli.bulk import bulk
+from shardq.cli.bulk import add, bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.opened import opened, run
 from shardq.cli.render import report
@@ -84,12 +84,13 @@ async def _one(later: Later, wanted: str) -> Deferred:
 
 
 async def _cancelled(options: argparse.Namespace, wanted: Sequence[str], path: str) -> int:
-    async with bulk(options, "later cancel", _target(options), "cancelled") as (storage, deed):
+    done = f"cancelled, and written to {path},"
+    async with bulk(options, "later cancel", _target(options), done) as (storage, deed):
         later = Later(storage)
         with Export(path) as export:
             async for page in _pages(later, options, wanted):
                 export.add(lines(page))
-                deed.count += await later.cancel(*page)
+                await add(deed, await later.cancel(*page))
         return deed.count
 
 
@@ -98,7 +99,7 @@ async def _ran(options: argparse.Namespace, wanted: Sequence[str]) -> int:
         later = Later(storage)
         async for page in _pages(later, options, wanted):
             for its in page:
-                deed.count += await later.run(its)
+                await add(deed, await later.run(its))
         return deed.count
 
 
@@ -108,7 +109,7 @@ async def _restored(options: argparse.Namespace, found: Sequence[Deferred]) -> i
         for its in found:
             if await storage.append([(its.pipe, [its.message])], when=When(its.due_us)) is None:
                 raise QueueFull(f"the storage has no room for {its.id}: try again later with those behind it")
-            deed.count += 1
+            await add(deed, 1)
         return deed.count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from shardq.auditing import target_of
-from shardq.cli.bulk import bulk
+from shardq.cli.bulk import add, bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.deferred.coming import again
 from shardq.cli.opened import observed, run
@@ -54,5 +54,5 @@ async def _skipped(options: argparse.Namespace, wanted: list[Recurring]) -> int:
     async with bulk(options, "later skip", target, "skipped") as (storage, deed):
         later = Later(storage)
         for its in wanted:
-            deed.count += await later.skip(its)
+            await add(deed, await later.skip(its))
         return deed.count
