@@ -6,20 +6,23 @@ import asyncio
 import os
 from collections.abc import Awaitable, Coroutine, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from shardq.encoding.codec import MsgspecSerializer, array_header, decode_array
 from shardq.encoding.replies import Failure
-from shardq.errors import DecodeError, HandlerError, RequestError, shown
+from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
 from shardq.functions.named import Function, found
 from shardq.functions.proofs import is_proven
 from shardq.handler import Handler
 from shardq.model import Retry, Route
+from shardq.queue import Queue
 from shardq.supervisor.code.launch import FUNCTIONS_KEY
 from shardq.text.portrait import line, portrait, text
 
 #: Most characters of a traceback in an answer.
 _TRACEBACK_CHARACTERS = 8000
+#: How many bytes a message may have beside what a function returned.
+_ANSWER_BYTES = 128
 #: Of these, values of the class are values of the type.
 _PLAIN = frozenset((int, float, bool, str, bytes))
 #: What a function does not raise by itself: an interrupt is meant for its worker, and a coroutine that is closed has no
@@ -64,7 +67,8 @@ class Apply(Handler[Task, Answer]):
         return [Route(task.thread) for task in tasks]
 
     def perform(self, *tasks: Task) -> Any:
-        answers = [_answer(task) for task in tasks]
+        most_bytes = cast(Queue, self.queue).storage.limits.message_bytes - _ANSWER_BYTES
+        answers = [_answer(task, most_bytes) for task in tasks]
         return answers if {Answer}.issuperset(map(type, answers)) else _completed(answers)
 
 
@@ -79,14 +83,16 @@ def _named(name: str, given: bytes) -> Function:
     return found(name)
 
 
-def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
-    """The answer, or for a coroutine function what gives it."""
+def _answer(task: Task, most_bytes: int) -> Answer | Coroutine[Any, Any, Answer]:
+    """The answer, or for a coroutine function what gives it. A result may have so many bytes at most."""
     pid = os.getpid()
     try:
         function = _named(task.function, task.proof)
         [item] = decode_array(function.item, array_header(1) + task.item)
         value = function.call(item)
-        return _awaited(function, value, pid) if isinstance(value, Awaitable) else _answer_of(function, value)
+        if isinstance(value, Awaitable):
+            return _awaited(function, value, pid, most_bytes)
+        return _answer_of(function, value, most_bytes)
     except _FROM_OUTSIDE:
         raise
     except BaseException as error:
@@ -95,12 +101,12 @@ def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
         return _failed(error)
 
 
-async def _awaited(function: Function, value: Awaitable[Any], pid: int) -> Answer:
+async def _awaited(function: Function, value: Awaitable[Any], pid: int, most_bytes: int) -> Answer:
     """`pid`: of the process that is to await it, and not of one that another function forks meanwhile."""
     try:
         if os.getpid() != pid:
             await asyncio.get_running_loop().create_future()  # until this process ends, in the same turn of the loop
-        return _answer_of(function, await value)
+        return _answer_of(function, await value, most_bytes)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
@@ -129,10 +135,15 @@ async def _completed(answers: Sequence[Answer | Coroutine[Any, Any, Answer]]) ->
     return [answer if isinstance(answer, Answer) else next(ended) for answer in answers]
 
 
-def _answer_of(function: Function, value: Any) -> Answer:
-    """Raises `HandlerError` for a value that would not arrive as one of the type."""
+def _answer_of(function: Function, value: Any, most_bytes: int) -> Answer:
+    """Raises `HandlerError` for a value that would not arrive as one of the type, and `ResultTooLarge`."""
     try:
         [message] = _serializer.encode(function.result, [value])
+        if len(message) > most_bytes:
+            raise ResultTooLarge(
+                f"{function.name} returned a result of {len(message):,} bytes, and the storage takes at most "
+                f"{most_bytes:,}: return something smaller, as the name of a file, or give the storage more capacity"
+            )
         if type(value) is not function.result or function.result not in _PLAIN:
             decode_array(function.result, array_header(1) + message)
     except (RequestError, DecodeError) as error:

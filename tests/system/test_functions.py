@@ -174,8 +174,10 @@ async def test_a_small_storage() -> None:
     async with Supervisor(workers=2, capacity_bytes=MIB) as family:
         assert await found(family, functions.double, range(2000)) == [2 * number for number in range(2000)]
         assert await found(family, functions.large, [50_000] * 40) == [bytes(50_000)] * 40
-        with pytest.raises(ResultTooLarge, match="file"):
-            await found(family, functions.large, [family.queue.storage.limits.message_bytes])
+        outcomes = await found(family, functions.large, [5, family.queue.storage.limits.message_bytes], outcomes=True)
+        with pytest.raises(ResultTooLarge, match=r":large returned a result of .*, as the name of a file"):
+            raise outcomes[1].error
+        assert [outcome.attempts for outcome in outcomes] == [1, 1]
         await nothing_is_left(family)
 
 

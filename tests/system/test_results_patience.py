@@ -382,7 +382,7 @@ async def cancels(number: int) -> int:
 
 async def test_a_coroutine_function_that_waits_for_what_was_cancelled_fails_alone() -> None:
     function = named(cancels)
-    answer = await apply._awaited(function, cancels(1), os.getpid())
+    answer = await apply._awaited(function, cancels(1), os.getpid(), 100)
     assert answer.failure
     assert "CancelledError" in answer.failure.type
 
@@ -404,7 +404,7 @@ async def test_what_a_function_raises_that_is_no_exception_is_its_answer(
     function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apply, "_named", lambda *name_and_proof: named(function))
-    answer = isolation.plainly(apply._answer, apply.Task("", b"", b"\x01", 0))
+    answer = isolation.plainly(apply._answer, apply.Task("", b"", b"\x01", 0), 100)
     answer = answer if isinstance(answer, apply.Answer) else await answer
     assert answer.failure
     assert answer.failure.type.endswith((".CancelledError", ".Early"))
