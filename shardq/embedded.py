@@ -58,12 +58,12 @@ class Supervisor(Maps):
     `targets`: modules (`"app.jobs"`), single handlers (`"app.jobs:Resize"`) or handler classes. Without any, workers
     serve `map` alone, which all of them serve. `workers`: how many processes, by default one per usable core. `url`:
     `shm://NAME` for a segment with a name. Other processes can connect to it, and it stays while there is something in
-    it. Without `url` the segment is private and ends with this object. `redis://HOST:PORT` (see `connect`) serves a
-    storage on a server, as other supervisors on any host may do at the same time. `capacity_bytes` bounds a segment
-    created here. `init`: the name of a function, `"MODULE:FUNCTION"`, that each worker calls before it serves, to set
-    up exporters of traces, for instance. `if_running` says what to do if another supervisor serves the name: "error",
-    or "attach", for several web workers that embed the same: use the segment it serves, and take its place when it
-    ends.
+    it. Without `url`, and without QUEUE_SUPERVISOR_URL in the environment, the segment is private and ends with this
+    object. `redis://HOST:PORT` (see `connect`) serves a storage on a server, as other supervisors on any host may do at
+    the same time. `capacity_bytes` bounds a segment created here. `init`: the name of a function, `"MODULE:FUNCTION"`,
+    that each worker calls before it serves, to set up exporters of traces, for instance. `if_running` says what to do
+    if another supervisor serves the name: "error", or "attach", for several web workers that embed the same: use the
+    segment it serves, and take its place when it ends.
 
     It belongs to the process that started it, and to none of its event loops: it can be started in one and stopped in
     another. A child that this process forks can use the queue, and cannot end the family.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from shardq.blocking import here
@@ -247,6 +248,10 @@ def drive(awaitable: Awaitable[Any]) -> Any:
 
 def check_is_handler(handler: Any) -> None:
     """Raise `HandlerError` for what is no handler class."""
+    if isinstance(handler, FunctionType):
+        raise HandlerError(
+            f"{handler.__qualname__} is a function and no handler class: `supervisor.map(FUNCTION, items)` is for those"
+        )
     if not (isinstance(handler, type) and issubclass(handler, Handler)):
         raise HandlerError(f"{shown(handler)} is no handler class: derive it from shardq.Handler")
 

@@ -121,7 +121,8 @@ def check_methods(handler: type[Handler[Any]], kind: Any) -> bool:
         if problem := _problem(handler, method, own):
             above = "@classmethod` and below it `" if method in _OF_CLASS else ""
             line = form.format(_name_of(kind, takes_batch=problem == _TAKES_ONE))
-            raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{line}`")
+            alone = ", or `batch_size = 1`" if problem == _TAKES_ONE and method == _work_of(handler) else ""
+            raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{line}`{alone}")
     return one_by_one
 
 

@@ -20,6 +20,8 @@ def argument_of(target: str | type[Handler[Any]], *, private: bool) -> str:
             f"{shown(target)} is neither a module name nor a handler class: give 'app.jobs', or a class"
         )
     module, _, name = handler_name(target).rpartition("/")
+    if "<locals>" in name:
+        raise HandlerError(f"{name} is defined inside a function, so workers cannot import it: move it to module level")
     if module == MAIN_SCRIPT:
         _check_main_script(name, private=private)
     return f"{module}:{name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,14 @@ def test_with_less_memory_than_any_segment_needs_it_says_so(monkeypatch: pytest.
     monkeypatch.setattr(capacity, "memory_limit_bytes", lambda: 100_000)
 
     with pytest.raises(SegmentNoRoom, match="the control group may have 100000 bytes"):
+        default_capacity_bytes()
+
+
+def test_where_dev_shm_is_full_a_limit_that_is_none_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "memory_limit_bytes", lambda: ENDLESS)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+
+    with pytest.raises(SegmentNoRoom, match=r"/dev/shm has 4096 bytes free$"):
         default_capacity_bytes()
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from shardq import Handler, Supervisor
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError
 from shardq.settings import SupervisorSettings, parse_bytes
 from shardq.supervisor.code.handlers import load_handlers
@@ -315,6 +316,14 @@ def test_what_is_no_handler_is_refused_with_what_there_is(name: str, module: str
 def test_a_handler_that_cannot_be_served_is_refused(module: str) -> None:
     with pytest.raises(HandlerError, match="request type"):
         load_handlers([f"{module}:Untyped"])
+
+
+def test_a_handler_inside_a_function_is_refused_before_a_process_is_started() -> None:
+    class Local(Handler[int]):
+        def perform(self, *numbers: int) -> None: ...
+
+    with pytest.raises(HandlerError, match="is defined inside a function, so workers cannot import it"):
+        Supervisor(Local)
 
 
 def test_a_module_that_is_missing_is_told_from_one_that_misses_another(tmp_path: Path, module: str) -> None:

@@ -227,6 +227,7 @@ def test_a_method_of_the_wrong_form_is_refused_with_the_right_one(
 
     assert f"{handler.__name__}.{problem}" in said
     assert f"write `{line}" in said
+    assert ("or `batch_size = 1`" in said) == (problem.endswith(("one request", "a batch")) and "route" not in problem)
 
 
 class NeedsArguments(Works):

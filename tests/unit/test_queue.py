@@ -204,6 +204,9 @@ async def test_arguments_of_another_kind_are_named(queue: Queue) -> None:
         await queue.dead_letters.get(five)
     with pytest.raises(HandlerError, match=r"5 is no handler class"):
         await queue.result("ticket", five)
+    function: Any = handler_name
+    with pytest.raises(HandlerError, match=r"handler_name is a function .*: `supervisor\.map\(FUNCTION, items\)`"):
+        await queue.register(function, 5)
 
 
 async def test_a_handler_that_others_cannot_import_is_refused_where_they_serve(shared: Queue) -> None:

@@ -22,14 +22,15 @@ def default_capacity_bytes() -> int:
     """
     with told(f"see how much room {SHM_DIRECTORY} has"):
         room = os.statvfs(SHM_DIRECTORY)
-    allowed = [DEFAULT_CAPACITY_BYTES, room.f_bavail * room.f_frsize // 2]
-    limit = memory_limit_bytes()
-    capacity_bytes = min(allowed if limit is None else [*allowed, limit // 2])
+    free_bytes, limit = room.f_bavail * room.f_frsize, memory_limit_bytes()
+    capacity_bytes = min(DEFAULT_CAPACITY_BYTES, free_bytes // 2, *([] if limit is None else [limit // 2]))
     if capacity_bytes < SMALLEST_CAPACITY_BYTES:
-        group = "" if limit is None else f", and the control group may have {limit} bytes of memory"
+        # A limit that is larger does not matter, and one of the first kind that is none is a number of 19 digits.
+        matters = limit is not None and limit <= free_bytes
+        group = f", and the control group may have {limit} bytes of memory" if matters else ""
         raise SegmentNoRoom(
             f"there is too little memory for a segment, which has at least {SMALLEST_CAPACITY_BYTES} bytes and is to "
-            f"leave as much: {SHM_DIRECTORY} has {allowed[1] * 2} bytes free{group}"
+            f"leave as much: {SHM_DIRECTORY} has {free_bytes} bytes free{group}"
         )
     return capacity_bytes
 
