@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 from shardq.cli.opened import observed, run
 from shardq.cli.output import say
 from shardq.cli.render import age, as_json, columns, moment
+from shardq.cli.screen import Screen
 from shardq.model import Action
 from shardq.protocols import Observer
 from shardq.text.printable import printable
@@ -51,12 +51,12 @@ async def _found(options: argparse.Namespace) -> list[Action]:
 
 async def _followed(options: argparse.Namespace) -> None:
     """Print the last ones, the earliest first, and then each as it comes, until the reader closes the output."""
+    screen = Screen()
     with observed(options.url) as observer:
         last = max((action.number for action in await observer.actions(1)), default=0)
         new = await observer.actions(options.limit)
-        while _told(options, new):
+        while _told(options, new) and await screen.wait(_EVERY_S):
             last = max([last, *(action.number for action in new)])
-            await asyncio.sleep(_EVERY_S)
             new = await _behind(observer, last)
 
 

@@ -267,6 +267,17 @@ def test_it_follows_only_what_comes_where_no_earlier_ones_are_wanted(home: Home,
     assert json.loads(follow.line())["target"] == "app/B"
 
 
+@pytest.mark.usefixtures("room")
+def test_it_ends_where_its_reader_leaves_though_nothing_comes(home: Home, following: list[Following]) -> None:
+    asyncio.run(_with(home.url, lambda queue: queue.storage.record(Action("pause", "app/A"))))
+    following.append(follow := Following(home.url))
+    assert follow.line().endswith("app/A")
+    assert follow.program.stdout is not None
+    follow.program.stdout.close()
+    follow.program.stdout = None
+    assert follow.program.wait(LIMIT_S) == OK
+
+
 @on_each_home
 @pytest.mark.usefixtures("room")
 def test_it_follows_what_comes(home: Home, following: list[Following]) -> None:
