@@ -291,10 +291,10 @@ class Mapping:
             if messages:
                 return messages
             self._silent_s += waited_s
-            if limit_s is not None and self._waited_s >= limit_s:
-                self._silent_s = self._waited_s = 0.0  # for a caller that waits on
-                raise ResultTimeout(f"no result of {self._called} came within {limit_s} s: {LATE}")
             await self._queue.serving.check_still(self._info.name, self._silent_s)
+            if limit_s is not None and self._waited_s >= limit_s:
+                self._waited_s = 0.0  # for a caller that waits on
+                raise ResultTimeout(f"no result of {self._called} came within {limit_s} s: {LATE}")
             if self._unsent or self._source.next:
                 return ()
 

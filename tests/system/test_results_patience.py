@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from shardq.handling import isolation
 from shardq.model import handler_name, inbox_key
 from shardq.protocols import Storage
 from shardq.results import calls, mapping, serving
+from shardq.results.results import Results
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, suspended
 from tests.support.workers import Item, Routed, new_worker, without_room_for_0, working
@@ -121,6 +123,25 @@ async def test_who_asks_for_one_result_at_a_time_may_ask_again(
             assert [await anext(results), await anext(results)] == [2, 4]
             with pytest.raises(StopAsyncIteration):
                 await anext(results)
+
+
+async def asks_until_something_else_comes(results: Results[Any]) -> None:
+    for _ in range(100):
+        with suppress(ResultTimeout):
+            await anext(results)
+
+
+async def test_who_asks_again_hears_that_nobody_serves_the_handler_any_more(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def served(name: str) -> int:
+        return 0
+
+    monkeypatch.setattr(serving, "GONE_S", 0.05)
+    async with queue.map(Gone, [Item(0, 1)], timeout_s=0.02) as results:
+        monkeypatch.setattr(queue.storage, "serving", served)
+        with pytest.raises(NotServed):
+            await asks_until_something_else_comes(results)
 
 
 async def test_items_of_an_asynchronous_input_are_not_lost_where_the_wait_for_them_is_given_up(
