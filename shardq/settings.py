@@ -169,7 +169,7 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     log_level: Literal["debug", "info", "warning", "error"] = one_of(
         "debug", "info", "warning", "error", default="info"
     )
-    """What to log. Default: info."""
+    """What to log. Default: info; of a family that an application embeds, warning."""
     json_output: bool = flag(False, variable="QUEUE_SUPERVISOR_JSON")
     """Log, and sum up a drain, as JSON, one object a line."""
 

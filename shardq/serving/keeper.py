@@ -139,7 +139,7 @@ class Keeper:
                 return
             except Exception as error:
                 if not self._stopping:
-                    log.error("supervisor cannot start", extra={"url": self._url, "reason": str(error)})
+                    log.error("supervisor cannot start: %s", error, extra={"url": self._url, "reason": str(error)})
 
     def _launch(self) -> None:
         """Execute the supervisor and wait until it serves."""

@@ -523,7 +523,7 @@ async def test_a_supervisor_that_cannot_be_executed_now_is_executed_later(
         pid = supervisor_pid(supervisor)
         with no_descriptors_left():
             os.kill(pid, signal.SIGKILL)
-            await eventually(lambda: "supervisor cannot start" in caplog.text, "there was no way to start it")
+            await eventually(lambda: "cannot start: the supervisor process" in caplog.text, "there was no way to do it")
         await have(supervisor, folder, [0])
         name = private_name(supervisor)
     assert files_of(name) == set()
