@@ -29,6 +29,8 @@ Alarm = Callable[[float], AbstractContextManager[None]]
 _MOST_S = 0.5
 #: Most characters of a message and of a note; most notes; and the length from which an argument is large.
 _MESSAGE_CHARACTERS, _NOTES, _LARGE = 4000, 16, 100_000
+#: So much of a message is looked through for secrets.
+_SEARCHED_CHARACTERS = 64_000
 #: Most exceptions of a chain, of a group, and of all together; how deep groups are looked into, and how far a chain is
 #: followed.
 _CHAIN, _GROUP, _ALL, _LEVELS, _FOLLOWED = 16, 15, 64, 8, 100_000
@@ -271,8 +273,10 @@ def _speaks_as_python_does(kind: type) -> bool:
 
 
 def _readable(message: str) -> str:
-    """The text printable, without secrets, and cut: twice, since escapes are longer than what they stand for."""
-    shown_part = without_secrets(cut(message, _MESSAGE_CHARACTERS))
+    """The text printable, without secrets, and cut: again at last, since escapes are longer than what they stand for.
+    A secret goes before, with its name: what is cut off may be the name, and leave the end of the secret.
+    """
+    shown_part = cut(without_secrets(cut(message, _SEARCHED_CHARACTERS)), _MESSAGE_CHARACTERS)
     return cut(printable(shown_part, keep="\n\t"), _MESSAGE_CHARACTERS)
 
 

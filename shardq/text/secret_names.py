@@ -33,9 +33,10 @@ _NAMED = re.compile(r"""(?<![\w-])(?P<name>[\w-]{1,64})(?:=|['"]:\s?)""")
 _TEXT = r"""b?'(?:[^'\\]|\\.)*(?:'|$)|b?"(?:[^"\\]|\\.)*(?:"|$)"""
 _VALUE = re.compile(rf"{_TEXT}|(?P<opens>[\w.]{{0,64}}[(\[{{])|(?!None\b)[^\s,()\[\]{{}}]+", re.DOTALL)
 _TEXT_OR_BRACKET = re.compile(rf"{_TEXT}|[(\[{{]|(?P<closes>[)\]}}])", re.DOTALL)
-#: Where pydantic refuses a value: the name of the field, and in the next line the value.
+#: Where pydantic refuses a value: the name of the field, and in the next line the value. Its beginning is looked for
+#: once in a line, since a text may be made to have many.
 _REFUSED = re.compile(
-    r"^(?P<where>[\w.-]{1,200})(?P<before>\n  [^\n]*?\binput_value=)(?P<input>.*?), input_type=", re.MULTILINE
+    r"^(?P<where>[\w.-]{1,200})(?P<before>(?>\n  [^\n]*?\binput_value=))(?P<input>.*?), input_type=", re.MULTILINE
 )
 
 

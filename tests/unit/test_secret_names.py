@@ -101,3 +101,10 @@ def test_what_pydantic_refuses_is_not_shown() -> None:
     text = portrait.text(refused.value)
     assert SECRET not in text
     assert "input_value='many'" in text
+
+
+def test_the_end_of_a_long_secret_is_not_shown_where_the_middle_is_cut() -> None:
+    """Its name may be in that, which would have said what the end is."""
+    error = ValueError(f"no job is Job(inner={'x' * 3000!r}, api_key={SECRET * 400!r})")
+    assert SECRET not in portrait.text(error)
+    assert portrait.line(error).endswith("', api_key=***)")
