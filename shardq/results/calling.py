@@ -53,7 +53,7 @@ class Calling(Asking):
         loop = asyncio.get_running_loop()
         calls = self._calls.get(loop)
         if calls is None:
-            calls = self._calls[loop] = Calls(self)
+            calls = self._calls[loop] = Calls(self, self._calls_ended)
         if timeout_s is None:  # a limit without an end would take a twentieth of the call
             await self.serving.check(info.name)
             result: Value = await calls.result(handler, request, abandon=abandon)
@@ -73,6 +73,12 @@ class Calling(Asking):
         loop = asyncio._get_running_loop()  # None in a process that was forked while one ran: it has made no calls
         if loop is not None and (calls := self._calls.get(loop)):
             await calls.close()
+
+    def _calls_ended(self, calls: Calls) -> None:
+        """Forget them: a lock that one of them waited for keeps its loop, and the loop would keep these for ever."""
+        loop = asyncio.get_running_loop()
+        if self._calls.get(loop) is calls:
+            del self._calls[loop]
 
     def call_sync(
         self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True

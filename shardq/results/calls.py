@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -46,8 +46,10 @@ class _Waiter:
 class Calls:
     """The calls of one event loop."""
 
-    def __init__(self, queue: Asking) -> None:
+    def __init__(self, queue: Asking, ended: Callable[[Calls], None]) -> None:
+        """`ended` is called with these once no call needs them."""
         self._queue = queue
+        self._ended = ended
         self._numbers = count()
         self._waiters: dict[int, _Waiter] = {}
         self._heard: dict[str, float] = {}
@@ -264,3 +266,5 @@ class Calls:
         finally:
             self._watch = None
             await self.close()
+            if not self._calls and self._inbox is None:
+                self._ended(self)

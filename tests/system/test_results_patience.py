@@ -304,17 +304,23 @@ async def test_outcomes_go_on_behind_a_result_that_does_not_decode(
     assert found == [(0, type(None)), (None, DecodeError), (4, type(None))]
 
 
-def test_an_event_loop_that_is_gone_leaves_nothing(backend: Backend) -> None:
+def test_an_event_loop_that_is_gone_leaves_nothing(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where calls waited for one another, as they do over a server."""
     if backend.storage.suspends:
         pytest.skip("its connections belong to one loop")
-    queue = Queue(backend.storage)
+    queue, claim = Queue(backend.storage), backend.storage.claim
 
-    async def call(number: int) -> int:
+    async def claimed_later(key: str) -> int:
+        await asyncio.sleep(0)
+        return await claim(key)
+
+    async def call(number: int) -> list[int]:
         await queue.storage.wait(frozenset((handler_name(Double),)), 0)
         async with working(new_worker(backend, queue)):
-            return await queue.call(Double, Item(0, number))
+            return await asyncio.gather(*(queue.call(Double, Item(0, number)) for _ in range(2)))
 
-    assert [asyncio.run(call(number)) for number in range(3)] == [0, 2, 4]
+    monkeypatch.setattr(backend.storage, "claim", claimed_later)
+    assert [asyncio.run(call(number)) for number in range(3)] == [[0, 0], [2, 2], [4, 4]]
     gc.collect()
     assert len(queue._calls) == 0
 
