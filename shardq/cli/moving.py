@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 
 from shardq.auditing import Deed, record
 from shardq.cli.opened import run
-from shardq.cli.output import complain
+from shardq.cli.output import Interrupted, complain
 from shardq.cli.render import report
 from shardq.connect import signpost
+from shardq.model import Standing
 from shardq.moving import mover
 from shardq.moving.ends import ends, url_of
 from shardq.settings import parse_bytes
@@ -33,10 +35,23 @@ def move(options: argparse.Namespace) -> None:
 
 async def _moved(options: argparse.Namespace, source: str, target: str, capacity_bytes: int | None) -> mover.Moved:
     async with ends(source, target, capacity_bytes) as both:
-        moved = await mover.move(both, options.timeout, lambda said: complain(f"shardq: {said}"))
+        moved = await run_move(both, options.timeout)
         if not moved.before:
             await _record(options, both, "move", moved.messages)
         return moved
+
+
+async def run_move(both: mover.Ends, timeout_s: float) -> mover.Moved:
+    """As `mover.move`. Raises `Interrupted` where Ctrl-C leaves the source as one that moves."""
+    try:
+        return await mover.move(both, timeout_s, lambda said: complain(f"shardq: {said}"))
+    except asyncio.CancelledError as error:
+        if (await both.source.stand()).standing is Standing.OPEN:
+            raise
+        raise Interrupted(
+            f"interrupted: {both.come_from} waits for the rest of its move: give the same command again, or cancel the "
+            "move with --cancel"
+        ) from error
 
 
 async def _cancelled(options: argparse.Namespace, source: str, target: str) -> None:

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from shardq.auditing import Deed, record
 from shardq.cli.application import handlers_of
+from shardq.cli.moving import run_move
 from shardq.cli.opened import run
-from shardq.cli.output import complain
 from shardq.cli.render import report
 from shardq.connect import is_redis, signpost
 from shardq.drivers.redis.ancestor import AncestorServer
@@ -64,7 +64,7 @@ async def _moved(options: argparse.Namespace, source: str, target: str, ancestor
             await mover.cancel(ends)
             await _record(options, ends, "take-over cancel", 1)
             return mover.Moved(0, before=False)
-        moved = await mover.move(ends, options.timeout, lambda said: complain(f"shardq: {said}"))
+        moved = await run_move(ends, options.timeout)
         await _record(options, ends, "take-over", moved.messages)
         return moved
 

@@ -203,6 +203,7 @@ async def _copied(ends: Ends, number: int) -> int:
     last = Chunk(0, Place.TUBE, "", ())
     async for chunk in chunks.chunks(source, target):
         last = chunk
+        await asyncio.sleep(0)  # or Ctrl-C would come after all of it, between two segments
         left = chunk.behind(await target.stored(chunk)) if chunk.messages else chunk
         while left.messages:
             await _store(ends, number, left)

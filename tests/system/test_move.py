@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 
 import pytest
 
 from shardq import Handler, Queue, Supervisor, Worker, cli, connect
+from shardq.drivers import SharedStorage
+from shardq.drivers.shared.moving import MovableSegment
 from shardq.errors import SegmentMissing, StorageMoved
-from shardq.model import When
+from shardq.model import Chunk, When
 from shardq.supervisor.exits import Exit
-from tests.support.drivers import Backend, Driver, driver_named
+from tests.support.drivers import MIB, Backend, Driver, driver_named
 from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.leaks import segment_name
 from tests.support.moving import MOVING, PAIRS
@@ -290,6 +294,31 @@ async def test_what_was_left_stays_as_a_signpost_until_it_is_destroyed(command: 
     await command("destroy", "--url", old)
     await command("destroy", "--url", new, "--with-requests")
     await source.discard()
+
+
+def test_ctrl_c_leaves_a_move_that_goes_on_or_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Folder
+) -> None:
+    source, target = (f"shm://{segment_name()}" for _ in range(2))
+    storage = SharedStorage.create(source.removeprefix("shm://"), 8 * MIB)
+    Queue(storage).register_sync(Record, *folder.notes(range(9), threads=3))
+    storage.detach()
+    store, calls = MovableSegment.store, count(1)
+
+    async def stored(segment: MovableSegment, move: int, chunk: Chunk) -> bool:
+        if next(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return await store(segment, move, chunk)
+
+    monkeypatch.setattr(MovableSegment, "store", stored)
+    for again, words in (["--cancel"], "moves no more"), ([], "9 messages moved"):
+        calls = count(1)
+        assert cli.main(["move", source, target]) == cli.INTERRUPTED
+        assert f"{source} waits for the rest of its move: give the same command again" in capsys.readouterr().err
+        assert cli.main(["move", source, target, *again]) == cli.OK
+        assert words in capsys.readouterr().out
+    for url in (source, target):
+        assert cli.main(["destroy", "--url", url, "--with-requests"]) == cli.OK
 
 
 async def test_no_password_is_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
