@@ -46,6 +46,11 @@ class _Block(Generic[Value]):
 class Results(_Block[Value]):
     """The results of a `map`. Use it in `async with`, and iterate over it: each result comes once."""
 
+    def __init__(self, mapping: Mapping) -> None:
+        super().__init__(mapping)
+        self._turn = asyncio.Lock()
+        """Several tasks may take results: one of them waits for more."""
+
     async def __aenter__(self) -> Self:
         await self._mapping.open()
         return self
@@ -75,9 +80,12 @@ class Results(_Block[Value]):
 
     async def _has_more(self) -> bool:
         """Wait for the next results. False: all were handed out."""
-        found = await self._mapping.more()
-        self._ready.extend(found or ())
-        return found is not None
+        async with self._turn:
+            if self._ready:
+                return True
+            found = await self._mapping.more()
+            self._ready.extend(found or ())
+            return found is not None
 
 
 class SyncResults(_Block[Value]):

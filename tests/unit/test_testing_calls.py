@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_the_results_that_a_plain_loop_left_are_there_for_the_next_one() -> None
             if result == 2:
                 break
         assert [next(iter(results)), *results] == [4, 6, 8, 10]
+
+
+async def test_several_tasks_take_the_results_of_one_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the storage has the others go on meanwhile, as a server does."""
+    queue = LocalQueue()
+    append = queue.storage.append
+
+    async def appended_later(*call: Any, **options: Any) -> int | None:
+        await asyncio.sleep(0)
+        return await append(*call, **options)
+
+    async def taken() -> list[int]:
+        return [result async for result in results]
+
+    monkeypatch.setattr(queue.storage, "append", appended_later)
+    async with queue.map(Double, range(50), window=4) as results:
+        shares = await asyncio.gather(taken(), taken(), taken())
+    assert sorted(chain(*shares)) == [2 * number for number in range(50)]
+    assert queue.registered(Double) == [*range(50)]
 
 
 async def test_the_results_of_a_map_are_the_input_of_another_one() -> None:
