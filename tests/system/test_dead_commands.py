@@ -519,7 +519,9 @@ async def _read(url: str, pipe: str) -> Any:
 
 
 @on_each_home
-def test_a_replay_shows_how_it_fails_and_takes_nothing(home: Home, orders: list[str], said: Say) -> None:
+def test_a_replay_shows_how_it_fails_and_takes_nothing(
+    home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [second] = said("list", "--match", "number=2", "--json").value
     failed = said("replay", second["id"], "--app", APP)
     assert failed.status == FAILED
@@ -528,6 +530,14 @@ def test_a_replay_shows_how_it_fails_and_takes_nothing(home: Home, orders: list[
     assert failed.errors == f"shardq: {second['id']} fails again\n"
     as_json = said("replay", second["id"], "--app", APP, "--json")
     assert (json.loads(as_json.out)["outcome"], json.loads(as_json.out)["error"]) == ("raised", "KeyError: 2")
+
+    def cancel(self: Fulfil, *orders: Order) -> Any:
+        raise asyncio.CancelledError("odd")  # which a worker takes for a failure, too
+
+    monkeypatch.setattr(Fulfil, "perform", cancel)
+    as_json = said("replay", second["id"], "--app", APP, "--json")
+    assert json.loads(as_json.out)["error"] == "asyncio.exceptions.CancelledError: odd"
+    assert as_json.errors == failed.errors
     assert len(letters_at(home.url)) == 3
 
 

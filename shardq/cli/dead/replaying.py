@@ -57,7 +57,9 @@ def replay(options: argparse.Namespace) -> None:
     try:
         with _printing(options):
             performed = perform(handler, buried.letter.message)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         _show_failure(options, buried, error)
         if options.pdb:
             pdb.post_mortem(error.__traceback__)
