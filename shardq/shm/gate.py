@@ -42,8 +42,8 @@ class Gate:
         """Raise `SegmentMissing` where the segment is about to go."""
         if self._words[at.CLOSED] == at.SHUT:
             raise SegmentMissing(
-                f"segment {self._name!r} was closed by its supervisor, which ended: nothing was stored; start a "
-                f"supervisor and connect again"
+                f"segment {self._name!r} was closed by its supervisor, which ended, or was destroyed: nothing was "
+                f"stored; start a supervisor and connect again"
             )
 
     @property
@@ -62,7 +62,7 @@ class Gate:
         return Stand(standing, self._words[at.LEAVING_BY], to, self._words[at.ARRIVING_BY], come_from)
 
     def shut(self) -> None:
-        """Take nothing any more: the segment goes."""
+        """Take nothing any more: the segment goes. Wants no guard."""
         if self._words[at.CLOSED] == at.OPEN:
             self._words[at.CLOSED] = at.SHUT
 

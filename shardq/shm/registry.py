@@ -164,7 +164,7 @@ def destroy(name: str, *, unused: bool = False, inode: int | None = None) -> Non
     with _opening:
         store = _attached(name)
         if store and inode in (None, store.segment.inode):
-            store.segment.unlink(store.hold[0])
+            _unlink(store)
         elif not store:
             destroying.destroy(name, unused=unused, inode=inode)
 
@@ -177,10 +177,7 @@ def destroy_store(store: Store) -> None:
         with _opening:
             if _users[store] == 1:
                 store.doorbell.close()  # while the name of its FIFO is surely that of this segment
-            store.segment.unlink(store.hold[0])
-    except SegmentBusy:
-        store.gate.reopen()  # it stays, so it takes requests
-        raise
+            _unlink(store)
     finally:
         close_store(store)
 
@@ -220,6 +217,17 @@ def _is_abandoned(name: str) -> bool:
 def _attached(name: str) -> Store | None:
     store = _open.get(full_name(name))
     return store if store and not store.segment.removed else None
+
+
+def _unlink(store: Store) -> None:
+    """Unlink a store's segment. Raises `SegmentBusy`."""
+    # Other processes that have it mapped must not store what no worker will ever find.
+    store.gate.shut()
+    try:
+        store.segment.unlink(store.hold[0])
+    except SegmentBusy:
+        store.gate.reopen()  # it stays, so it takes requests
+        raise
 
 
 def _entered(segment: Segment, share: Share, patience_s: float, hold: tuple[int, int] | None = None) -> Store:

@@ -136,6 +136,20 @@ def test_what_is_destroyed_is_ones_own_segment_and_not_the_next_of_its_name(name
     assert files_of(name) == set()
 
 
+@pytest.mark.parametrize("absent", [False, True])
+async def test_a_segment_that_another_process_destroyed_accepts_nothing(name: str, absent: bool) -> None:
+    """No worker would ever find it."""
+    storage = SharedStorage.attach(name)
+    assert await storage.append([("m/H/0/0", [b"first"])]) == 1
+    Child(storage.destroy).end()
+
+    with pytest.raises(SegmentMissing, match="destroyed: nothing was stored"):
+        await storage.append([("m/H/0/0", [b"second"])], absent=absent)
+
+    assert not storage.append_at_once([("m/H/0/0", [b"second"])])
+    storage.detach()
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_destroying_what_others_of_this_process_use_does_not_cost_their_slot(name: str, by_name: bool) -> None:
     storage, store = SharedStorage.attach(name), attach_store(name)
@@ -152,7 +166,7 @@ def test_destroying_what_others_of_this_process_use_does_not_cost_their_slot(nam
 
     assert files_of(name) == set()
     assert Child(held_by_another).result()
-    assert store.appending.append([("m/H/0/0", [b"message"])])
+    assert not store.reading.length("m/H/0/0")
     storage.detach()
     close_store(store)
 

@@ -31,6 +31,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED
 from shardq.shm.verbs.equal_messages import tube_field
 from shardq.shm.words import PAGE
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, files_of
 
@@ -266,12 +267,18 @@ async def test_destroy_leaves_nothing(name: str) -> None:
     assert not [n for n in left if "shardq" in os.readlink(f"/proc/self/fd/{n}")]
 
 
-def test_a_destroyed_segment_stays_usable_where_it_is_mapped(name: str) -> None:
+def test_a_destroyed_segment_can_be_worked_off_where_it_is_mapped_and_takes_no_more(name: str) -> None:
     store = create_store(name, MIB)
+    assert store.appending.append([("m/H/0/0", [b"message"])])
     destroy(name)
 
     assert store.segment.removed
-    assert store.appending.append([("m/H/0/0", [b"message"])])
+    with pytest.raises(SegmentMissing, match="nothing was stored"):
+        store.appending.append([("m/H/0/0", [b"lost"])])
+    token = store.delivering.claim("m/H/0")
+    batch = hands.take(store.delivering, ["m/H/0/0"], 9, token)
+    hands.pop(store.delivering, "m/H/0/0", batch.through, token)
+    assert batch.messages == [b"message"]
     close_store(store)
 
 
