@@ -7,7 +7,7 @@ from typing import Any
 
 from shardq.cli.application import handlers_of
 from shardq.encoding.generic import readable
-from shardq.encoding.secrets import NO_SECRETS, Secrets
+from shardq.encoding.secrets import NO_SECRETS, OF_OWN_HANDLERS, Secrets
 from shardq.handling.info import info_of
 
 
@@ -24,7 +24,7 @@ class View:
     def request(self, message: bytes, handler: str, noted: Secrets = NO_SECRETS) -> Any:
         """A request of the handler `module/Handler`. `noted` is what is known of its secrets without its type."""
         known = self._handlers.get(handler)
-        secrets = noted if known is None else info_of(known).secrets
+        secrets = OF_OWN_HANDLERS.get(handler, noted) if known is None else info_of(known).secrets
         return readable(message, secrets, reveal=self._reveal)
 
     def results(self, results: bytes, handler: str) -> Any:

@@ -50,6 +50,9 @@ class Secrets(msgspec.Struct, frozen=True, array_like=True):
 
 
 NO_SECRETS, ALL_SECRET = Secrets(), Secrets(places=((),))
+#: Where requests have them whose handler is this library's own, so that no view has to be told of its module: items of
+#: functions, and what lets these be called.
+OF_OWN_HANDLERS = {"shardq.functions.apply/Apply": Secrets(places=((1,), (2,)))}
 
 
 def secrets_of(kind: Any, names: Sequence[str] = ()) -> Secrets:

@@ -12,12 +12,14 @@ import pydantic
 import pytest
 
 from shardq import Handler
+from shardq.cli.views import View
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.generic import readable
 from shardq.encoding.secrets import NO_SECRETS, Secrets, masked, secrets_of
 from shardq.errors import HandlerError
 from shardq.functions.apply import Apply, Task
 from shardq.handling.info import check_usable, info_of
+from shardq.model import handler_name
 from shardq.text.secret_names import MASK
 
 
@@ -151,7 +153,9 @@ def test_a_handler_names_further_fields() -> None:
 def test_an_item_of_a_function_is_hidden_and_so_is_what_lets_it_be_called() -> None:
     [item] = MsgspecSerializer().encode(Login, [Login("ann", "hunter2")])
     [message] = MsgspecSerializer().encode(Task, [Task("app:log_in", b"proof of it", item, 7)])
-    assert readable(message, info_of(Apply).secrets) == ["app:log_in", MASK, MASK, 7]
+    hidden = ["app:log_in", MASK, MASK, 7]
+    assert readable(message, info_of(Apply).secrets) == hidden
+    assert View().request(message, handler_name(Apply)) == hidden  # which knows no application
 
 
 @pytest.mark.parametrize("wrong", ["token", ["token"], (5,), None])

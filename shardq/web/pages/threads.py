@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shardq.encoding.secrets import NO_SECRETS, OF_OWN_HANDLERS
 from shardq.errors import ConfigurationError
 from shardq.model import key_of, split_key, takes_requests
 from shardq.reasons import why
@@ -37,9 +38,10 @@ async def thread(desk: Desk, request: Request) -> Response:
     async with desk.lookout.looking() as observer:
         explained = await why(observer, pipe)
         head = await observer.range(pipe, _HEAD) if sees else None
-    requests = [request_in(message, AMONG_OTHERS_BYTES) for message in head.messages] if head else []
-    numbered = list(zip(head.numbers, requests, strict=True)) if head else []
     handler, _ = split_key(key_of(pipe))
+    secrets = OF_OWN_HANDLERS.get(handler, NO_SECRETS)
+    requests = [request_in(message, AMONG_OTHERS_BYTES, secrets) for message in head.messages] if head else []
+    numbered = list(zip(head.numbers, requests, strict=True)) if head else []
     return await desk.page(
         request,
         "thread.html",
