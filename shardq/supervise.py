@@ -48,6 +48,7 @@ from shardq.supervisor.wishes.reload import RESUME, Resumption, execute_again
 from shardq.supervisor.wishes.retrying import resume_later
 from shardq.supervisor.wishes.signals import Signals, end_when_told, ends_at_start, note_wishes
 from shardq.supervisor.wishes.terminal import Terminal
+from shardq.supervisor.workers import interpreter
 from shardq.supervisor.workers.child import OPENED_IN_ALL
 from shardq.supervisor.workers.forked import give_defaults_to_children, keep_from_children
 from shardq.system.descriptors import check_left
@@ -66,6 +67,9 @@ _EXITS: dict[type[Exception], Exit] = {
     SupervisorError: Exit.BOOT,
     SegmentError: Exit.SEGMENT,
 }
+#: How many seconds a supervisor, and a probe of new code, wait at their ends for threads and `atexit` functions of
+#: modules. None of those does any work there.
+_END_WITHIN_S = 5.0
 
 
 class Origin(NamedTuple):
@@ -76,7 +80,20 @@ class Origin(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code. Without arguments, those of this process count, which ends then: no
+    thread that an imported module started keeps it long from that.
+    """
+    if arguments is not None:
+        return _run(arguments)
+    code = 1  # as after an exception
+    try:
+        code = _run(None)
+        return code
+    finally:
+        interpreter.limit_end("supervisor", code, _END_WITHIN_S)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     gc.freeze()  # what is imported by now stays, in the workers as well, so no collection has to look at it again
     gc.enable()  # `launch` disabled it
     standard.open_missing()

@@ -4,9 +4,13 @@ is left undone.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -197,3 +201,23 @@ def test_a_worker_that_does_not_come_to_its_end_lets_go_of_all_in_time(start: St
 
     assert [pid for pid in started if lives(pid)] == []
     program.hear(r"threads of the worker did not end in time pid=\d+ threads=endless")
+
+
+ENDLESS = """
+    import threading
+    threading.Thread(target=threading.Event().wait, name="endless").start()
+    from tests.support.jobs import Record
+"""
+SOON = "import sys, shardq.supervise as its; its._END_WITHIN_S = 0.1; sys.exit(its.main())"
+
+
+@pytest.mark.parametrize("option", ["--drain", "--probe"])
+def test_a_thread_of_a_module_keeps_no_supervisor_from_its_end(option: str, url: str, tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(dedent(ENDLESS))
+    words = (sys.executable, "-c", SOON, "endless", "--url", url, "--workers", "1", "--shutdown-timeout", "1", option)
+    place = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+    done = subprocess.run(words, env=place, capture_output=True, text=True, timeout=LIMIT_S)
+
+    assert done.returncode == Exit.OK
+    assert "threads of the supervisor did not end in time" in done.stderr

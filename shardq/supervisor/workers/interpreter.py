@@ -1,5 +1,5 @@
 """The end of a forked process that must not return to its callers, because they are the code of its parent. It does
-what the interpreter does at its end, and ends.
+what the interpreter does at its end, and ends. And a time limit for the end of any process.
 
     wait for threads and pools  ->  what `atexit` holds  ->  flush  ->  os._exit
 """
@@ -42,18 +42,19 @@ def end_within(code: int, timeout_s: float) -> NoReturn:
     their end, and ends.
     """
     try:
-        _limit(code, timeout_s)
+        limit_end("worker", code, timeout_s)
     finally:
         end(code)
 
 
-def _limit(code: int, timeout_s: float) -> None:
+def limit_end(whose: str, code: int, timeout_s: float) -> None:
+    """Have the end of this process take no more than so many seconds from now on, whatever imported code waits for."""
+
     def overdue(number: int, frame: FrameType | None) -> None:
         try:
             threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-            log.warning(
-                "threads of the worker did not end in time", extra={"pid": os.getpid(), "threads": ", ".join(threads)}
-            )
+            fields = {"pid": os.getpid(), "threads": ", ".join(threads)}
+            log.warning(f"threads of the {whose} did not end in time", extra=fields)
             children = list(_children())
             for child in children:
                 child.kill()
