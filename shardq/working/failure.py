@@ -302,8 +302,11 @@ def undecodable(batch: Batch, error: BaseException) -> DeadLetter:
 
 
 def parked(batch: Batch) -> DeadLetter:
-    """The letter of a request that a user put aside by a command."""
-    return _untried(batch, "parked", "parked by command")
+    """The letter of a request that a user put aside by a command. It may have failed before."""
+    letter = _untried(batch, "parked", "parked by command")
+    if batch.failed is None:
+        return letter
+    return msgspec.structs.replace(letter, attempts=batch.failed.attempts, first_failed_us=batch.failed.first_us)
 
 
 def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str) -> DeadLetter:

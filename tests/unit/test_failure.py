@@ -7,7 +7,7 @@ import pytest
 from shardq.model import Batch, Failed, Retry
 from shardq.shm.memory.extents import _LETTER_BYTES
 from shardq.shm.words import PAGE
-from shardq.working.failure import raised, rest_s
+from shardq.working.failure import parked, raised, rest_s
 
 RETRY = Retry(backoff_s=2.0, backoff_max_s=300.0, jitter=False)
 NOW_US = 1_800_000_000_000_000
@@ -32,3 +32,12 @@ def test_a_dead_letter_is_no_larger_than_what_is_kept_for_it() -> None:
     letter = raised(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), b"x", 0, error, failed)
 
     assert len(letter.encoded()) <= _LETTER_BYTES - PAGE
+
+
+def test_a_parked_request_keeps_how_often_it_failed() -> None:
+    batch = Batch(0, 1, [1], b"x", pipe="m/H/0/0", failed=Failed(2, NOW_US - 9, NOW_US - 5, None), taken_us=NOW_US)
+    letter = parked(batch)
+    assert (letter.attempts, letter.first_failed_us, letter.last_failed_us) == (2, NOW_US - 9, NOW_US)
+    batch.failed = None
+    letter = parked(batch)
+    assert (letter.attempts, letter.first_failed_us, letter.last_failed_us) == (0, NOW_US, NOW_US)
