@@ -22,6 +22,7 @@ from shardq.errors import (
     SegmentNoRoom,
     SegmentNotReady,
     SegmentUnavailable,
+    SegmentUntrusted,
     SegmentVersionError,
 )
 from shardq.shm import words as at
@@ -33,6 +34,9 @@ from shardq.shm.files.refusals import room, told
 from shardq.shm.layout import Layout
 from shardq.shm.processes.namespaces import clock_offsets_ns
 from shardq.shm.words import PAGE
+
+#: How long a process that removes a segment takes at most from its semaphore to the segment itself, in seconds.
+_GOING_S = 0.1
 
 
 def reserve_of(layout: Layout) -> tuple[int, int]:
@@ -100,8 +104,13 @@ class Segment:
             with told(f"attach to segment {name!r}"):
                 mapping = mmap.mmap(descriptor, total_bytes)
                 semaphore = files.open_semaphore(full_name(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, SegmentUntrusted) as error:
+            goes = _goes(descriptor, _GOING_S if isinstance(error, FileNotFoundError) else 0)
             _let_go(descriptor, mapping)
+            if goes:
+                raise SegmentMissing(f"segment {name!r} was removed just now: create it again") from None
+            if isinstance(error, SegmentUntrusted):
+                raise
             raise SegmentForeign(f"segment {name!r} is damaged: its semaphore is gone; destroy it") from None
         except BaseException:
             _let_go(descriptor, mapping)
@@ -230,6 +239,16 @@ def _is_taken(name: str) -> bool:
     except (SegmentMissing, SegmentNotReady):
         return False
     os.close(descriptor)
+    return True
+
+
+def _goes(descriptor: int, patience_s: float) -> bool:
+    """Whether a segment is unlinked within that time. Its semaphore goes a moment before it."""
+    until = time.monotonic() + patience_s
+    while os.fstat(descriptor).st_nlink:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_GOING_S / 100)
     return True
 
 

@@ -18,6 +18,7 @@ from shardq.errors import (
     SegmentNoRoom,
     SegmentNotReady,
     SegmentUnavailable,
+    SegmentUntrusted,
     SegmentVersionError,
 )
 from shardq.shm import segment as module
@@ -280,6 +281,22 @@ def test_a_destroyed_segment_can_be_worked_off_where_it_is_mapped_and_takes_no_m
     hands.pop(store.delivering, "m/H/0/0", batch.through, token)
     assert batch.messages == [b"message"]
     close_store(store)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, SegmentUntrusted])
+def test_a_segment_that_goes_while_it_is_attached_is_missing_and_not_damaged(
+    name: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its semaphore goes before it, and may be another segment's by then."""
+    close_store(create_store(name, MIB))
+
+    def removed(_: str) -> None:
+        own_files.remove_files(name)
+        raise error
+
+    monkeypatch.setattr(own_files, "open_semaphore", removed)
+    with pytest.raises(SegmentMissing, match="removed just now"):
+        Segment.attach(name)
 
 
 def test_a_new_segment_takes_the_name_of_a_destroyed_one(name: str) -> None:
