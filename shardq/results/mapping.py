@@ -244,8 +244,13 @@ class Mapping:
         assert self._inbox
         numbers = range(self._number, self._number + len(requests))
         number, abandon = self._inbox.number, self._options.abandon
-        sent = self._as_sent(requests)
-        call = await self._queue.sealed(self._handler, sent, number, numbers.start, abandon=abandon)
+        try:
+            sent = self._as_sent(requests)
+            call = await self._queue.sealed(self._handler, sent, number, numbers.start, abandon=abandon)
+        except ShardqError as error:
+            if numbers.start:
+                error.add_note(f"Of the input of this map, what is request 0 here is number {numbers.start}.")
+            raise
         parts = call.parts
         self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)

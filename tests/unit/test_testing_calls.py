@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from shardq import Handler, Retry, testing
-from shardq.errors import RequestFailed, ResultTimeout
+from shardq.errors import RequestError, RequestFailed, ResultTimeout
 from shardq.model import When, handler_name
 from shardq.testing import LocalQueue, RequestsFailed
 from tests.support.tasks import finished, suspended
@@ -53,6 +53,14 @@ async def test_the_results_that_a_loop_left_are_there_for_the_next_one() -> None
             if result == 2:
                 break
         assert [result async for result in results] == [4, 6, 8, 10]
+
+
+async def test_the_error_for_a_request_that_cannot_be_leads_to_its_place_in_the_input() -> None:
+    requests: list[Any] = [0, 1, 2, "x"]
+    async with LocalQueue().map(Double, requests, window=4) as results:
+        with pytest.raises(RequestError, match="request 1, 'x', is of type str") as raised:
+            _ = [result async for result in results]
+    assert raised.value.__notes__ == ["Of the input of this map, what is request 0 here is number 2."]
 
 
 def test_the_results_that_a_plain_loop_left_are_there_for_the_next_one() -> None:
