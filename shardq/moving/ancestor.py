@@ -16,9 +16,10 @@ import msgspec
 
 from shardq.drivers.redis.ancestor import AncestorServer
 from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.secrets import masked
 from shardq.errors import HandlerError, RequestError, ScheduleError, shown
 from shardq.handler import Handler
-from shardq.handling.info import request_type
+from shardq.handling.info import info_of
 from shardq.lazy import Lazy
 from shardq.model import (
     EMPTY,
@@ -35,6 +36,7 @@ from shardq.model import (
 )
 from shardq.pages import Page
 from shardq.scheduling.schedule import LAST_US, first_us, written
+from shardq.text.secret_names import without_secrets
 from shardq.text.wording import counted
 
 if TYPE_CHECKING:
@@ -72,11 +74,13 @@ class Translator:
 
     def message(self, pipe: str, values: Any) -> bytes:
         """The message of a request, given its values. Raises `RequestError`."""
-        kind = request_type(self._handlers[pipe.rsplit("/", 2)[0]])
+        facts = info_of(self._handlers[pipe.rsplit("/", 2)[0]])
+        kind = facts.kind
         try:
             [message] = self._serializer.encode(kind, [_request(kind, values)])
         except (RequestError, msgspec.MsgspecError, ValueError, TypeError) as error:  # pydantic's is a ValueError
-            raise RequestError(f"a request in {pipe}, {shown(values)}, is none of {shown(kind)}: {error}") from error
+            hidden, why = shown(masked(_as_stored(kind, values), facts.secrets)), without_secrets(str(error))
+            raise RequestError(f"a request in {pipe}, {hidden}, is none of {shown(kind)}: {why}") from error
         return message
 
     def schedule(self, interval: Any) -> str:
@@ -233,6 +237,13 @@ def _request(kind: Any, values: Any) -> Any:
         raise TypeError(f"it has {len(values)} values for {counted(len(names), 'field')}")
     named = dict(zip(names, values, strict=False))  # the fields that are left have defaults, or are asked for
     return kind(**named) if hasattr(kind, "model_fields") else msgspec.convert(named, kind)
+
+
+def _as_stored(kind: Any, values: Any) -> Any:
+    """The same values as a message of this type has them, with names where it has some."""
+    if not isinstance(values, list) or issubclass(kind, tuple):
+        return values
+    return dict(zip(_names(kind), values, strict=False))
 
 
 def _names(kind: Any) -> Sequence[str]:

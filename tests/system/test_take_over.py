@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -20,13 +21,14 @@ from sharded_queue.settings import LockSettings, StorageSettings
 
 from shardq import Handler, Queue, cli, connect
 from shardq.drivers.redis.ancestor import AncestorServer
-from shardq.errors import SegmentMissing
+from shardq.errors import RequestError, SegmentMissing
 from shardq.model import Standing, handler_name
 from shardq.moving import mover
 from shardq.moving.ancestor import Ancestor, Translator
 from shardq.pages import each
 from tests.support.drivers import Backend
 from tests.support.leaks import segment_name
+from tests.support.letters import Charge, SignIn
 from tests.support.migrated import Area, Crop, Letter, Picture, Point, Resize, Send
 from tests.support.moving import MOVING
 from tests.support.redis_server import running_server
@@ -278,6 +280,20 @@ async def test_what_cannot_be_taken_over_stays(
     assert await old.lists() == before
     assert (await target.storage.backlog()).queued == 0
     assert await target.storage.append([(f"{MODULE}/Send/0/0", [b"\x90"])]) == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "values", "said"),
+    [
+        (SignIn, ["Ann", "hunter2", "no pin"], "['Ann', '***', '***']"),
+        (Charge, ["Ann", "hunter2", [], 5], "{'holder': 'Ann', 'digits': '***', 'codes': [], 'next': 5}"),
+    ],
+)
+def test_what_is_no_request_is_said_without_its_secrets(handler: Any, values: list[Any], said: str) -> None:
+    name = handler_name(handler)
+    with pytest.raises(RequestError, match=re.escape(f"{name}/0/0, {said}, is none of")) as refused:
+        Translator({name: handler}, "UTC").message(f"{handler.__module__}/{handler.__name__}/0/0", values)
+    assert "hunter2" not in str(refused.value)
 
 
 async def test_a_segment_that_was_made_in_vain_goes_again(old: Old, capfd: pytest.CaptureFixture[str]) -> None:
