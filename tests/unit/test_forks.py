@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq.errors import SlotsExhausted
+from shardq.errors import SegmentMissing, SlotsExhausted
 from shardq.shm import words as at
 from shardq.shm.files.lock_bytes import REGISTER_BYTE
 from shardq.shm.files.names import bell_path
+from shardq.shm.files.own_files import remove_files
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
@@ -109,6 +110,22 @@ def test_a_child_is_its_parent_in_no_store_where_something_of_one_cannot_be_let_
 
     failed.append(stores[0].doorbell)
     assert all(its != parent for its, parent in zip(slots, parents, strict=True))
+
+
+def test_a_child_takes_no_slot_by_the_lock_file_of_the_next_segment_of_the_name(name: str) -> None:
+    """There it would keep a slot from others, and the segment from going."""
+    former = create_store(name, MIB)
+    remove_files(name)
+    other = create_store(name, MIB)
+
+    def enters() -> None:
+        with pytest.raises(SegmentMissing):
+            former.inspection.counts()
+
+    Child(enters).end()
+    close_store(former)
+    close_store(other)
+    remove_files(name)
 
 
 def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, filterfalse
 
-from shardq.errors import SegmentForeign, SlotsExhausted
+from shardq.errors import SegmentForeign, SegmentMissing, SlotsExhausted
 from shardq.shm import words as at
 from shardq.shm.files import lock_bytes
 from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, PATIENCE_S, REGISTER_BYTE, holder_of
@@ -52,12 +52,17 @@ class Slots:
 
     def enter(self, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> None:
         """Take a free or a dead process's slot: a general one, else one that is kept for this share. Raises
-        `SlotsExhausted`, and `SegmentBusy` where another process is stopped while it takes one, for `patience_s`.
+        `SlotsExhausted`, `SegmentBusy` where another process is stopped while it takes one, for `patience_s`, and
+        `SegmentMissing`.
         """
-        self._descriptor = open_lock_file(self._segment.name)
+        name = self._segment.name
+        self._descriptor = open_lock_file(name)
         try:
-            with told(f"take a slot of segment {self._segment.name!r}"):
-                lock_bytes.take_byte(self._descriptor, REGISTER_BYTE, self._segment.name, patience_s)
+            # The lock file is the last to go, so it is this segment's as long as that has its name.
+            if self._segment.removed:
+                raise SegmentMissing(f"segment {name!r} was removed just now: create it again")
+            with told(f"take a slot of segment {name!r}"):
+                lock_bytes.take_byte(self._descriptor, REGISTER_BYTE, name, patience_s)
                 try:
                     self._take_slot(share)
                 finally:
