@@ -36,7 +36,7 @@ _TEXT_OR_BRACKET = re.compile(rf"{_TEXT}|[(\[{{]|(?P<closes>[)\]}}])", re.DOTALL
 #: Where pydantic refuses a value: the name of the field, and in the next line the value. Its beginning is looked for
 #: once in a line, since a text may be made to have many.
 _REFUSED = re.compile(
-    r"^(?P<where>[\w.-]{1,200})(?P<before>(?>\n  [^\n]*?\binput_value=))(?P<input>.*?), input_type=", re.MULTILINE
+    r"^(?P<where>[^\n]++)(?P<before>(?>\n  [^\n]*?\binput_value=))(?P<input>.*?), input_type=", re.MULTILINE
 )
 
 
@@ -66,5 +66,8 @@ def _closing(text: str, start: int) -> int:
 
 
 def _hidden_input(found: re.Match[str]) -> str:
-    named = any(map(is_secret, found["where"].split(".")))
-    return f"{found['where']}{found['before']}{MASK if named else found['input']}, input_type="
+    value = found["input"]
+    # pydantic cuts the middle of a long one, and the name of a field may be in it.
+    is_cut = "..." in value and value.removeprefix("b")[:1] not in ("'", '"')
+    hides = is_cut or any(map(is_secret, found["where"].split(".")))
+    return f"{found['where']}{found['before']}{MASK if hides else value}, input_type="

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,3 +109,23 @@ def test_the_end_of_a_long_secret_is_not_shown_where_the_middle_is_cut() -> None
     error = ValueError(f"no job is Job(inner={'x' * 3000!r}, api_key={SECRET * 400!r})")
     assert SECRET not in portrait.text(error)
     assert portrait.line(error).endswith("', api_key=***)")
+
+
+def test_what_pydantic_refuses_as_a_whole_is_not_shown_where_it_is_cut() -> None:
+    """In its middle, where the name may be that says what the end is."""
+
+    class Login(pydantic.BaseModel):
+        holder: str
+        password: str
+        pin: str
+
+        @pydantic.model_validator(mode="after")
+        def _fails(self) -> Login:
+            raise ValueError("no")
+
+    with pytest.raises(pydantic.ValidationError) as refused:
+        Login(holder="bad", password=SECRET, pin="4711")
+    assert re.search(rf"'pass\w*\.\.\.{SECRET}'", str(refused.value))
+    text = portrait.text(refused.value)
+    assert SECRET not in text
+    assert "Value error, no [type=value_error, input_value=***, input_type=dict]" in text
