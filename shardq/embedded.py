@@ -272,7 +272,7 @@ class Supervisor(Maps):
         arguments += ["--private"] if self._private else []
         arguments += ["--standby"] if self._if_running == "attach" else []
         arguments += ["--main", sys.modules["__main__"].__file__ or ""] if self._needs_main else []
-        return arguments
+        return [*arguments, *launch.own_words()]
 
     @property
     def _log_level(self) -> str:

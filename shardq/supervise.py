@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import os
 import sys
@@ -164,6 +165,8 @@ def _supervise(
         keep_from_children(resumption.life_writer)
     else:  # after a reload there are workers that serve, and the probe was checked
         check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
+    if options.argv:
+        sys.argv[:] = json.loads(options.argv)
     try_later = partial(_try_later, options, settings, url, control, origin, resumption) if resumption else None
     handlers = _handlers(options, settings, watch, try_later)
     if not resumption:

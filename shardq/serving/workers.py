@@ -80,7 +80,9 @@ def runner(
         extra += settings.options(skip=("url", *_OF_SUPERVISOR))
         for name in SupervisorSettings.variables_of(*_OF_SUPERVISOR):
             del os.environ[name]  # the command line went before it, and it may be unusable
-        execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
+        given = [("--main", options.main), ("--argv", options.argv)]
+        extra += [word for option in given if option[1] for word in option]
+        execute_worker([*options.targets, *extra], life, close)
 
     shared = unshareable((options.control,))
     if shared:

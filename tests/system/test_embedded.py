@@ -908,6 +908,14 @@ def test_handlers_of_a_script_are_served(tmp_path: Path) -> None:
     assert done == Ran(0, "main ran\n", "", "handled\nin order\n")
 
 
+@pytest.mark.parametrize("starts", ["", "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"])
+def test_a_script_has_its_own_arguments_in_workers(tmp_path: Path, starts: str) -> None:
+    parts = (HANDLERS, MAIN, f"import threading, time\n{starts}", GUARDED.replace("sys.argv[1] if", "None if"))
+    (tmp_path / "script.py").write_text("\n".join(map(dedent, parts)), encoding="utf-8")
+    done = ran(tmp_path, "script.py", tmp_path / "out.txt")
+    assert done == Ran(0, "main ran\n", "", "handled\nin order\n")
+
+
 def test_handlers_of_a_script_cannot_have_a_name_for_others(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(source(tmp_path, MAIN, GUARDED), encoding="utf-8")
     done = ran(tmp_path, "script.py", "shm://named-by-a-script")

@@ -9,6 +9,7 @@ in it. A supervisor that executes itself again by `sys.orig_argv` keeps all entr
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ _BOOT = (
     "sys.path[:] = given + [entry for entry in sys.path if entry not in given]; "
     "from {module} import main; sys.exit(main())"
 )
+
+#: Bytes that one argument of a command can have: 32 pages, its end included (MAX_ARG_STRLEN).
+_LONGEST_ARGUMENT = (128 << 10) - 1
 
 #: Options without a value, by their field in `sys.flags`. `-i` is left out: a supervisor has no user at a prompt.
 _FLAGS = {
@@ -71,6 +75,15 @@ def command(arguments: Sequence[str], module: str = "shardq.supervise") -> list[
         *entries,
         *arguments,
     ]
+
+
+def own_words() -> list[str]:
+    """The option by which a supervisor and its workers have the `sys.argv` of this application: its modules and its
+    script may read that while they are imported. Nothing where it is longer than an argument of a command can be.
+    """
+    words = sys.argv if all(isinstance(word, str) for word in sys.argv) else []
+    text = json.dumps(words)
+    return ["--argv", text] if words and len(text) <= _LONGEST_ARGUMENT else []
 
 
 def check_not_started_by_itself() -> None:
