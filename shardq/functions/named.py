@@ -17,7 +17,7 @@ from shardq.errors import HandlerError, shown
 from shardq.handler import Handler
 from shardq.handling.request_types import item_type, returned_type
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT
-from shardq.supervisor.code.script import import_script
+from shardq.supervisor.code.script import UNSEEN, import_script
 from shardq.text.portrait import line
 
 #: What to do about a function that workers cannot import.
@@ -63,7 +63,11 @@ def found(name: str) -> Function:
     """
     where, _, qualified = name.rpartition(":")
     module = _script(where) if os.path.isabs(where) else import_module(where)
-    return _known(name, attrgetter(qualified)(module))
+    try:
+        function = attrgetter(qualified)(module)
+    except AttributeError as error:
+        raise HandlerError(f"{where} {UNSEEN.format(qualified)}") from error
+    return _known(name, function)
 
 
 def _known(name: str, function: Any) -> Function:

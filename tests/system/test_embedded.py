@@ -908,6 +908,30 @@ def test_handlers_of_a_script_are_served(tmp_path: Path) -> None:
     assert done == Ran(0, "main ran\n", "", "handled\nin order\n")
 
 
+BELOW = """
+    from shardq import Handler, ShardqError, Supervisor
+    if __name__ == "__main__":
+        class Below(Handler[int]):
+            def perform(self, *numbers: int) -> None: ...
+
+        def below(number: int) -> int: ...
+
+        try:
+            Supervisor(Below, workers=1).__enter__()
+        except ShardqError as error:
+            print(error)
+        with Supervisor(workers=1) as supervisor, supervisor.map_sync(below, [1], outcomes=True) as outcomes:
+            print(*[outcome.error for outcome in outcomes])
+"""
+
+
+def test_what_a_script_has_below_its_guard_is_refused_clearly(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(dedent(BELOW), encoding="utf-8")
+    handler, function = ran(tmp_path, "script.py").printed.splitlines()
+    assert "script.py has no Below where workers import it: define it at the top" in handler
+    assert "script.py has no below where workers import it: define it at the top" in function
+
+
 @pytest.mark.parametrize("starts", ["", "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"])
 def test_a_script_has_its_own_arguments_in_workers(tmp_path: Path, starts: str) -> None:
     parts = (HANDLERS, MAIN, f"import threading, time\n{starts}", GUARDED.replace("sys.argv[1] if", "None if"))

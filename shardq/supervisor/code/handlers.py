@@ -14,7 +14,7 @@ from shardq.handling.checks import does_something
 from shardq.handling.info import check_usable, request_type
 from shardq.handling.route_by_checks import check_route_by
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
-from shardq.supervisor.code.script import exits, import_script, reason
+from shardq.supervisor.code.script import UNSEEN, exits, import_script, reason
 from shardq.supervisor.code.threads import ThreadWatch
 from shardq.text.portrait import portrait
 
@@ -117,6 +117,8 @@ def _named(module: Any, class_name: str) -> type[Handler[Any]]:
     for part in class_name.split("."):
         found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, Handler)):
+        if module is sys.modules[MAIN_SCRIPT]:
+            raise SupervisorError(f"script {module.__file__} {UNSEEN.format(class_name)}")
         known = ", ".join(handler.__qualname__ for handler in _handlers_in(module)) or "none"
         raise SupervisorError(f"module {module.__name__} has no handler {class_name}; it has: {known}")
     return found

@@ -22,6 +22,8 @@ from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER
 from shardq.text.portrait import portrait
 from shardq.text.printable import type_name
 
+#: What is wrong with a script in which a name is missing that its application has.
+UNSEEN = 'has no {} where workers import it: define it at the top, and not below `if __name__ == "__main__":`'
 #: How the names of files begin whose code imports other code.
 _IMPORTERS = ("<frozen importlib", importlib.__file__, str(Path(__file__).parent))
 #: Whether this process is importing a script.
