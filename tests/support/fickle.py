@@ -8,7 +8,7 @@ from tests.support.programs import ROOT
 #: Does not import in the supervisor that is executed anew, although it did in the probe.
 FICKLE = f"""
 import pathlib, sys
-if "--resume" in sys.argv and not pathlib.Path(__file__).with_name("mended").exists():
+if "--resume" in sys.orig_argv and not pathlib.Path(__file__).with_name("mended").exists():
     pathlib.Path(__file__).with_name("tried").touch()
     raise RuntimeError("in the middle of a deployment")
 from {Gated.__module__} import Gated, Record
