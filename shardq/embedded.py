@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shardq.embedded")
 
-#: After how many seconds a drain says what it may wait for in vain.
+#: After how many seconds, each time, a drain looks for what it may wait for in vain.
 _HINT_S = 10.0
 _STARTED_BY_IMPORT = (
     "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
@@ -178,20 +179,22 @@ class Supervisor(Maps):
     async def drain(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """Wait until, at one instant, no request is queued or in hand, and with `deferred` none waits for its time
         either. Recurrent requests do not count. Returns False if it was not so within `timeout_s` seconds; None: wait
-        without end. After ten seconds the log says which handlers of those that have requests no worker serves, or are
-        paused. Raises `ConfigurationError` for other timeouts.
+        without end. Every ten seconds this looks which handlers of those that have requests no worker serves, or are
+        paused, and the log says so where it did not before. Raises `ConfigurationError` for other timeouts.
         """
         check_timeout(timeout_s)
-        storage = self.queue.storage
-        first_s = _HINT_S if timeout_s is None else min(timeout_s, _HINT_S)
-        if await storage.wait_for_quiet(first_s, deferred=deferred):
-            return True
-        if first_s == timeout_s:
-            return False
-        if names := await without_worker(storage):
-            log.warning("drain waits for %s, which no worker serves or which is paused", ", ".join(names))
-        left_s = None if timeout_s is None else timeout_s - first_s
-        return await storage.wait_for_quiet(left_s, deferred=deferred)
+        storage, told = self.queue.storage, list[str]()
+        end = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, end - time.monotonic())
+            if await storage.wait_for_quiet(min(left_s, _HINT_S), deferred=deferred):
+                return True
+            if left_s <= _HINT_S:
+                return False
+            names = await without_worker(storage)
+            if names and names != told:
+                log.warning("drain waits for %s, which no worker serves or which is paused", ", ".join(names))
+                told = names
 
     def drain_sync(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """`drain` for code without an event loop. Raises `SupervisorError` where one runs."""
