@@ -41,7 +41,6 @@ def opened() -> sqlite3.Connection:
     """A connection to the database, which is made where there is none yet."""
     # One thread uses a connection at a time, and not always the same one.
     connection = sqlite3.connect(os.environ[DATABASE_VARIABLE], timeout=_WAIT_S, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(_SCHEMA)
     return connection
 
