@@ -213,8 +213,9 @@ def _handlers(
         if try_later:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
             try_later()
-        elif error.__cause__:
-            log.error("code does not import", exc_info=shown_alone(error.__cause__))
+        elif (cause := error.__cause__) and (isinstance(error, SupervisorError) or isinstance(cause, SystemExit)):
+            # Not where a handler cannot be used: that is said without the code which found it out.
+            log.error("code does not import", exc_info=shown_alone(cause))
         raise
     finally:
         standard.open_closed()
