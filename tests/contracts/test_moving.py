@@ -104,6 +104,7 @@ async def test_M1_what_is_in_hand_is_acknowledged_with_its_outputs(
     due_us = now_us() + 20_000
     await storage.append([(LATE, [b"late"])], when=When(due_us))
     await movable.leave(MOVE, TO)
+    # What is due is due by the clock of the storage, which on a server is the server's.
     await asyncio.sleep((due_us + 1000 - now_us()) / 1e6)
 
     assert await storage.pop(hand, 1, [Output(OTHER, [b"first"])])
