@@ -213,9 +213,9 @@ def _handlers(
         if try_later:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
             try_later()
-        elif (cause := error.__cause__) and (isinstance(error, SupervisorError) or isinstance(cause, SystemExit)):
+        elif isinstance(error, SupervisorError) and error.__cause__:
             # Not where a handler cannot be used: that is said without the code which found it out.
-            log.error("code does not import", exc_info=shown_alone(cause))
+            log.error("code does not import", exc_info=shown_alone(error.__cause__))
         raise
     finally:
         standard.open_closed()

@@ -362,7 +362,7 @@ def test_a_module_that_ends_the_process_is_refused_and_not_obeyed(code: str, tmp
     tmp_path.joinpath(f"{leaving}.py").write_text(f"import sys\nsys.exit({code})")
 
     reason = rf"module {leaving} does not import: .*sys\.exit\({code or None}\).*__main__"
-    with pytest.raises(HandlerError, match=reason):
+    with pytest.raises(SupervisorError, match=reason):
         load_handlers([leaving])
 
 
@@ -371,7 +371,7 @@ def test_a_script_that_ends_the_process_is_refused_and_not_obeyed(tmp_path: Path
     script = tmp_path / "script.py"
     script.write_text("raise SystemExit")
 
-    with pytest.raises(HandlerError, match=f"script {script} does not import: "):
+    with pytest.raises(SupervisorError, match=f"script {script} does not import: "):
         load_handlers(["__main__"], str(script))
     assert {name: module for name, module in sys.modules.items() if "main__" in name} == {
         name: module for name, module in before.items() if "main__" in name

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
-from shardq.errors import HandlerError, SupervisorError, shown
+from shardq.errors import SupervisorError, shown
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER
 from shardq.text.portrait import portrait
 from shardq.text.printable import type_name
@@ -33,7 +33,7 @@ _former: list[ModuleType] = []
 
 
 def import_script(path: str) -> None:
-    """Import the script. Raises `SupervisorError` if that fails, and `HandlerError` if the script calls `sys.exit`."""
+    """Import the script. Raises `SupervisorError` where that fails, or ends the program."""
     global importing
     former = sys.modules[MAIN_SCRIPT]
     module = ModuleType(MAIN_SCRIPT_IN_WORKER)
@@ -55,9 +55,9 @@ def import_script(path: str) -> None:
     _rename(vars(module).values(), set())
 
 
-def exits(what: str, error: SystemExit) -> HandlerError:
+def exits(what: str, error: SystemExit) -> SupervisorError:
     """The error for a module or script that calls `sys.exit` while it is imported."""
-    return HandlerError(
+    return SupervisorError(
         f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
         f'`if __name__ == "__main__":`'
     )
