@@ -183,7 +183,7 @@ class Supervisor(Maps):
         paused, and the log says so where it did not before. Raises `ConfigurationError` for other timeouts.
         """
         check_timeout(timeout_s)
-        storage, told = self.queue.storage, list[str]()
+        storage, told = self.queue.storage, set[str]()
         end = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, end - time.monotonic())
@@ -192,9 +192,9 @@ class Supervisor(Maps):
             if left_s <= _HINT_S:
                 return False
             names = await without_worker(storage)
-            if names and names != told:
+            if not told.issuperset(names):
                 log.warning("drain waits for %s, which no worker serves or which is paused", ", ".join(names))
-                told = names
+                told.update(names)
 
     def drain_sync(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """`drain` for code without an event loop. Raises `SupervisorError` where one runs."""

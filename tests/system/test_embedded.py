@@ -253,10 +253,15 @@ async def test_a_drain_says_which_handlers_nothing_handles(
         await eventually(lambda: bool(caplog.messages), "it says which")
         assert caplog.messages == [f"drain waits for {JOBS}/Record, which no worker serves or which is paused"]
 
+        # It looks again, and tells what is new.
+        await supervisor.queue.storage.pause(f"{JOBS}/Gated")
+        await eventually(lambda: len(caplog.messages) == 2, "it says of the other one")
+        assert f"drain waits for {JOBS}/Gated, {JOBS}/Record, which" in caplog.messages[1]
         await supervisor.queue.cancel(Record, *notes)
+        await supervisor.queue.storage.resume(f"{JOBS}/Gated")
         folder.permit(2)
         assert await finished(drain)
-    assert len(caplog.messages) == 1
+    assert len(caplog.messages) == 2
 
 
 async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:
