@@ -142,7 +142,7 @@ class Supervisor(Maps):
         if self._keeper is not None:
             self._check_own()
             raise SupervisorError("the supervisor is started already: stop it first, or make another one")
-        environment = {launch.FUNCTIONS_KEY: self._functions_key}
+        environment = {launch.FUNCTIONS_KEY: self._functions_key, **launch.own_argv()}
         if self._on_server:
             environment[launch.SERVER_URL] = self.url
         keeper = Keeper(
@@ -275,7 +275,7 @@ class Supervisor(Maps):
         arguments += ["--private"] if self._private else []
         arguments += ["--standby"] if self._if_running == "attach" else []
         arguments += ["--main", sys.modules["__main__"].__file__ or ""] if self._needs_main else []
-        return [*arguments, *launch.own_words()]
+        return arguments
 
     @property
     def _log_level(self) -> str:

@@ -36,7 +36,7 @@ from shardq.serving.workers import Assignment, init_of, runner, work, worker_of_
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.init import module_of
-from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
+from shardq.supervisor.code.launch import APPLICATION_ARGV, FUNCTIONS_KEY, MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.code.script import shown_alone
 from shardq.supervisor.code.threads import ThreadWatch
@@ -102,8 +102,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     server_url = os.environ.pop(SERVER_URL, None)
     options = command_line.parser().parse_args(arguments)
     options.url = options.url or server_url
+    options.application_argv = os.environ.pop(APPLICATION_ARGV, None)
     proofs.key = os.environ.pop(FUNCTIONS_KEY, None)
-    secrets = [(name, value) for name, value in ((SERVER_URL, server_url), (FUNCTIONS_KEY, proofs.key)) if value]
+    given = ((SERVER_URL, server_url), (FUNCTIONS_KEY, proofs.key), (APPLICATION_ARGV, options.application_argv))
+    secrets = [(name, value) for name, value in given if value]
     secrets.append((PAGE_TOKEN, os.environ.pop(PAGE_TOKEN, "") or os.urandom(18).hex()))
     program = Program.of_this_process(RESUME)._replace(variables=secrets)
     origin = Origin(program, Terminal.of_this_process())
@@ -165,8 +167,8 @@ def _supervise(
         keep_from_children(resumption.life_writer)
     else:  # after a reload there are workers that serve, and the probe was checked
         check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
-    if options.argv:
-        sys.argv[:] = json.loads(options.argv)
+    if options.application_argv:
+        sys.argv[:] = json.loads(options.application_argv)
     try_later = partial(_try_later, options, settings, url, control, origin, resumption) if resumption else None
     handlers = _handlers(options, settings, watch, try_later)
     if not resumption:

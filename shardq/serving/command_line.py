@@ -47,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     found.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
     found.add_argument("--main", help=argparse.SUPPRESS)
-    found.add_argument("--argv", help=argparse.SUPPRESS)
     # Options that a supervisor gives to a worker that it executes.
     found.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
     found.add_argument("--life", type=int, help=argparse.SUPPRESS)

@@ -18,7 +18,7 @@ from shardq.queue import Queue
 from shardq.serving import lifecycle
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.code.init import Init
-from shardq.supervisor.code.launch import FUNCTIONS_KEY, SERVER_URL
+from shardq.supervisor.code.launch import APPLICATION_ARGV, FUNCTIONS_KEY, SERVER_URL
 from shardq.supervisor.code.sharing import unshareable
 from shardq.supervisor.code.threads import ThreadWatch, threads
 from shardq.supervisor.workers.child import OPENED_TO_SERVE, RunWorker, execute_worker, run_worker
@@ -80,8 +80,9 @@ def runner(
         extra += settings.options(skip=("url", *_OF_SUPERVISOR))
         for name in SupervisorSettings.variables_of(*_OF_SUPERVISOR):
             del os.environ[name]  # the command line went before it, and it may be unusable
-        given = [("--main", options.main), ("--argv", options.argv)]
-        extra += [word for option in given if option[1] for word in option]
+        if options.application_argv:
+            os.environ[APPLICATION_ARGV] = options.application_argv
+        extra += ["--main", options.main] if options.main else []
         execute_worker([*options.targets, *extra], life, close)
 
     shared = unshareable((options.control,))

@@ -945,6 +945,21 @@ def test_a_script_has_its_own_arguments_in_workers(tmp_path: Path, starts: str) 
     assert done == Ran(0, "main ran\n", "", "handled\nin order\n")
 
 
+def test_no_list_of_processes_shows_the_arguments_of_an_application(tmp_path: Path) -> None:
+    shows = """
+        import psutil
+
+        async def main(url: str) -> None:
+            async with Supervisor(Write, workers=1) as supervisor:
+                print(psutil.Process(supervisor.stats().supervisor_pid).cmdline())
+    """
+    (tmp_path / "script.py").write_text(source(tmp_path, shows, GUARDED), encoding="utf-8")
+    done = ran(tmp_path, "script.py", "a-password")
+    assert (done.status, done.errors) == (0, "")
+    assert "shardq.supervise" in done.printed
+    assert "a-password" not in done.printed
+
+
 def test_handlers_of_a_script_cannot_have_a_name_for_others(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(source(tmp_path, MAIN, GUARDED), encoding="utf-8")
     done = ran(tmp_path, "script.py", "shm://named-by-a-script")

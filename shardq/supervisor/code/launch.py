@@ -29,6 +29,10 @@ SERVER_URL = "SHARDQ_SERVER_URL"
 #: hosts are given the same one by their users.
 FUNCTIONS_KEY = "SHARDQ_FUNCTIONS_KEY"
 
+#: In the same way they get the `sys.argv` of the application that embeds them, as JSON: it may have had a secret there,
+#: and taken it away.
+APPLICATION_ARGV = "SHARDQ_APPLICATION_ARGV"
+
 #: Looks for modules first where the program that executes it does, then where this interpreter would by itself. Until
 #: `main` runs it collects no garbage: these imports leave none, and looking for it takes a twentieth of their time.
 _BOOT = (
@@ -37,8 +41,8 @@ _BOOT = (
     "from {module} import main; sys.exit(main())"
 )
 
-#: Bytes that one argument of a command can have: 32 pages, its end included (MAX_ARG_STRLEN).
-_LONGEST_ARGUMENT = (128 << 10) - 1
+#: Bytes that the text of a variable can have: with its name 32 pages, the end included (MAX_ARG_STRLEN).
+_LONGEST_TEXT = (128 << 10) - len(f"{APPLICATION_ARGV}=") - 1
 
 #: Options without a value, by their field in `sys.flags`. `-i` is left out: a supervisor has no user at a prompt.
 _FLAGS = {
@@ -77,13 +81,13 @@ def command(arguments: Sequence[str], module: str = "shardq.supervise") -> list[
     ]
 
 
-def own_words() -> list[str]:
-    """The option by which a supervisor and its workers have the `sys.argv` of this application: its modules and its
-    script may read that while they are imported. Nothing where it is longer than an argument of a command can be.
+def own_argv() -> dict[str, str]:
+    """The variable by which a supervisor and its workers have the `sys.argv` of this application: its modules and its
+    script may read that while they are imported. Nothing where it is longer than a variable can be.
     """
     words = sys.argv if all(isinstance(word, str) for word in sys.argv) else []
     text = json.dumps(words)
-    return ["--argv", text] if words and len(text) <= _LONGEST_ARGUMENT else []
+    return {APPLICATION_ARGV: text} if words and len(text) <= _LONGEST_TEXT else {}
 
 
 def check_not_started_by_itself() -> None:
