@@ -130,6 +130,17 @@ async def test_S5_a_priority_that_the_terms_do_not_list_is_not_looked_into(stora
     assert (await hands.take(storage, [PIPE, f"{KEY}/2", f"{KEY}/1"], MANY, token)).pipe == f"{KEY}/1"
 
 
+async def test_S5_a_priority_may_be_any_integer_of_64_bits(storage: Storage, lock: Lock) -> None:
+    pipes = [f"{KEY}/{priority}" for priority in (-(1 << 63), -(1 << 53) - 1, 1 << 53, (1 << 53) + 1, (1 << 63) - 1)]
+    await storage.append([(pipe, [pipe.encode()]) for pipe in pipes])
+    token = await claimed(lock)
+
+    for pipe in pipes:
+        batch = await hands.take(storage, pipes, MANY, token)
+        assert (batch.pipe, batch.messages) == (pipe, [pipe.encode()])
+        await storage.pop(Hand(KEY, token, batch), 1)
+
+
 async def test_S5_only_what_take_returned_is_handed_out(storage: Storage, lock: Lock) -> None:
     await hands.put_in_front(storage, PIPE, b"x", b"x")
     await storage.append([(PIPE, [b"a", b"x"])])

@@ -66,7 +66,8 @@ def hand_told(hand: Hand) -> dict[str, Any]:
 def terms_told(terms: Terms | None) -> dict[str, Any] | None:
     if terms is None:
         return None
-    told: dict[str, Any] = {"priorities": terms.priorities, "limit": terms.limit}
+    # As texts: not all integers are numbers of a script.
+    told: dict[str, Any] = {"priorities": [str(priority) for priority in terms.priorities], "limit": terms.limit}
     if terms.starvation_limit is not None:
         told["starvation_limit"] = terms.starvation_limit
     return told

@@ -23,7 +23,6 @@ local function hand_out(key, its, terms)
         return nil
     end
     for _, priority in ipairs(in_turn(terms.priorities, its.batches, terms.starvation_limit)) do
-        priority = int(priority)
         for _, name in ipairs({'f' .. priority, priority}) do
             local batch = take(its, name, terms.limit)
             if batch then
