@@ -91,6 +91,8 @@ class Worker:
                     hand, self._hand = self._hand or await self.next_hand(), None
                     if hand:
                         left -= await self._serve(hand, left)
+                    if not self._hand:  # a stay whose batches fail suspends nowhere
+                        await self.waiting.let_others_run(long=False)
             finally:
                 hand, self._hand, self._offered = self._hand, None, None
                 try:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import pytest
 
-from shardq import Handler, Queue, Route, Tube, Worker
+from shardq import Handler, Queue, Retry, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.protocols import Storage
 from shardq.working.waiting import LOOP_TURN_S
@@ -373,16 +373,46 @@ class Spin(Record):
         super().perform(*items)
 
 
-async def test_the_event_loop_has_its_turn_between_batches_that_take_their_time(backend: Backend, queue: Queue) -> None:
-    async def tick() -> None:
-        while True:
-            diary.add("tick")
-            await asyncio.sleep(0)
+async def tick() -> None:
+    """Write down each turn of the event loop."""
+    while True:
+        diary.add("tick")
+        await asyncio.sleep(0)
 
+
+async def test_the_event_loop_has_its_turn_between_batches_that_take_their_time(backend: Backend, queue: Queue) -> None:
     await queue.register(Spin, *one_each(20))
     ticker = await suspended(tick())
 
     await run(new_worker(backend, queue, batch_size=1), 20)
+    await cancelled(ticker)
+
+    steps = diary.of("tick", "batch")
+    assert all(("tick",) in pair for pair in pairwise(steps))
+
+
+class Broken(Spin):
+    """Fails after such a time, and opens the gate with the last thread. Each rests for longer than any test takes."""
+
+    retry = Retry(backoff_s=10 * LIMIT_S)
+
+    def perform(self, *items: Item) -> None:
+        super().perform(*items)
+        if items[0].thread == 9:
+            diary.gate.set()
+        raise ValueError
+
+
+async def test_the_event_loop_has_its_turn_between_batches_that_fail(backend: Backend, queue: Queue) -> None:
+    async def stop() -> None:
+        await diary.gate.wait()
+        worker.stop()
+
+    await queue.register(Broken, *one_each(1, *range(10)))
+    worker, ticker, stopper = new_worker(backend, queue), await suspended(tick()), await suspended(stop())
+
+    await run(worker)
+    await stopper
     await cancelled(ticker)
 
     steps = diary.of("tick", "batch")
