@@ -19,6 +19,7 @@ from shardq.serving.listening import Listening
 from shardq.system.addresses import Address
 from shardq.web.access import LOOPBACK, NamedByProxy, Token
 from shardq.web.application import application
+from shardq.web.connections import Connection
 from shardq.web.desk import Site
 
 #: How long requests that are under way may take when the page is to end.
@@ -89,6 +90,7 @@ async def served(app: ASGIApp, listening: socket.socket, life: int | None = None
     server = _Server(
         uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -100,5 +102,11 @@ async def served(app: ASGIApp, listening: socket.socket, life: int | None = None
     )
     if life is not None:
         server.listens_to_signals = False
-        asyncio.get_running_loop().add_reader(life, lambda: setattr(server, "should_exit", True))
+        asyncio.get_running_loop().add_reader(life, _end, server, life)
     await server.serve(sockets=[listening])
+
+
+def _end(server: uvicorn.Server, life: int) -> None:
+    """Called at the end of the pipe, and again and again as long as the loop has it."""
+    asyncio.get_running_loop().remove_reader(life)
+    server.should_exit = True

@@ -13,11 +13,11 @@ from html import unescape
 from pathlib import Path
 
 import httpx
-import uvicorn
 from starlette.types import ASGIApp
 
 from shardq.serving.listening import Listening
 from shardq.system.addresses import Address
+from shardq.web import serving as serving_page
 from shardq.web.access import Token
 from shardq.web.application import application
 from shardq.web.desk import Site
@@ -47,16 +47,15 @@ def asked(site: Site, *, enters: bool = True) -> Iterator[httpx.Client]:
 def served(app: ASGIApp) -> Iterator[str]:
     """Serves it on the loopback, at the address that is returned."""
     listening = Listening.at(Address("127.0.0.1", 0, ""))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
-    serving = threading.Thread(
-        target=lambda: asyncio.run(server.serve(sockets=[socket.socket(fileno=os.dup(listening.descriptor))]))
-    )
+    opened, (life, end) = socket.socket(fileno=os.dup(listening.descriptor)), os.pipe()
+    serving = threading.Thread(target=lambda: asyncio.run(serving_page.served(app, opened, life)))
     serving.start()
     try:
         yield f"http://{listening.address}"
     finally:
-        server.should_exit = True
+        os.close(end)
         serving.join()
+        os.close(life)
         listening.close()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.routing import Mount
 
@@ -16,7 +19,8 @@ import shardq.web
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError
 from shardq.system.addresses import Address
-from shardq.web.access import NamedByProxy, Right
+from shardq.web import connections
+from shardq.web.access import NamedByProxy, Right, Token
 from shardq.web.application import ACTIONS, PROBES, QUESTIONS, VIEWS, application
 from shardq.web.guarding import MOST_BYTES
 from shardq.web.serving import serve, site_at
@@ -24,6 +28,7 @@ from tests.support.drivers import MIB
 from tests.support.ids import text_of
 from tests.support.letters import Fulfil, Order, User, let_fail, letters_at
 from tests.support.page import COOKIE, OWN, SECRET, asked, served, site_of
+from tests.support.tasks import LIMIT_S
 
 pytestmark = pytest.mark.every_case
 
@@ -170,6 +175,62 @@ def test_a_body_may_not_be_large(client: httpx.Client) -> None:
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/drop", headers=OWN | kind, content=b"a" * (MOST_BYTES + 1)).status_code == 413
     assert client.post("/drop", headers=OWN | kind, content=parts()).status_code == 413
+
+
+ENTERS = (
+    f"Host: localhost\r\nSec-Fetch-Site: same-origin\r\nAuthorization: Bearer {SECRET}\r\n"
+    "Content-Type: application/x-www-form-urlencoded\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "GET / HT",
+        f"POST /park HTTP/1.1\r\n{ENTERS}Content-Length: 9\r\n\r\nid=",
+        1000 * "GET /static/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=["sends nothing", "sends half a head", "sends half a body", "takes no answer"],
+)
+def test_no_client_keeps_a_connection(monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    monkeypatch.setattr(connections, "PATIENCE_S", 0.02)
+    lost = losses(monkeypatch)
+
+    with served(application(site_of("shm://none"), Token(SECRET, COOKIE))) as address, connected(address) as slow:
+        slow.send(sent.encode())
+
+        assert lost.get(timeout=LIMIT_S)
+
+
+def test_the_page_has_not_more_connections_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    lost = losses(monkeypatch)
+
+    with served(application(site_of("shm://none"), Token(SECRET, COOKIE))) as address:
+        with connected(address), connected(address), connected(address):
+            assert lost.get(timeout=LIMIT_S)
+        assert httpx.get(f"{address}/static/icon.svg").status_code == 200
+
+
+def losses(monkeypatch: pytest.MonkeyPatch) -> SimpleQueue[bool]:
+    """Gets an item for each connection that the page has no more."""
+    lost, former = SimpleQueue[bool](), connections.Connection.connection_lost
+
+    def connection_lost(its: connections.Connection, error: Exception | None) -> None:
+        former(its, error)
+        lost.put(True)
+
+    monkeypatch.setattr(connections.Connection, "connection_lost", connection_lost)
+    return lost
+
+
+def connected(address: str) -> socket.socket:
+    """A client that takes little before it reads."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect((URL(address).hostname, URL(address).port))
+    return made
 
 
 @pytest.mark.parametrize("left", ["", "/queue/a"], ids=["the proxy cuts it", "the proxy leaves it"])
