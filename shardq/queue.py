@@ -32,6 +32,7 @@ from shardq.handling.awaiting import is_awaitable, loop_runs, result_of
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
+from shardq.handling.pipes import Pipes
 from shardq.handling.prepared import Prepared, messages_of, prepare
 from shardq.handling.routing import usable, wrong_type
 from shardq.later.requests import Later
@@ -164,7 +165,12 @@ class Queue(Calling, Ticketing):
         handlers' outputs, and for messages that get heads. Raises as `register` does for what can never be stored.
         """
         if current_context() is None:
-            messages = self._encoded(facts, requests, None, heads)
+            messages = self._messages(facts, requests)
+            messages = messages if heads is None else heads(messages)
+            pipes = facts.pipes()
+            step = self._plain_step(pipes, places, messages)
+            if step is not None:
+                return Prepared(facts, requests, pipes, places, [step])
             return prepare(facts, requests, places, messages, self.storage.limits)
         with sending(facts.name, len(requests)) as sent:
             messages = self._encoded(facts, requests, sent, heads)
@@ -291,11 +297,15 @@ class Queue(Calling, Ticketing):
 
     def _stored_at_once(self, facts: HandlerInfo, places: Any, messages: Sequence[bytes]) -> int:
         """How many messages of a plain call the storage took without a wait: all, or none."""
-        pipes, storage, limits = facts.pipes(), self.storage, self._limits
+        step = self._plain_step(facts.pipes(), places, messages)
+        return 0 if step is None else self.storage.append_at_once(step, follow_up=inside_handler())
+
+    def _plain_step(self, pipes: Pipes, places: Any, messages: Sequence[bytes]) -> Sequence[Part] | None:
+        """The step that stores these messages. None: to find it, or what is wrong with them, takes the general way."""
+        limits = self._limits
         if limits is None:
-            limits = self._limits = storage.limits
-        step = pipes.one_step(pipes.kind, places, messages, pipes, limits)
-        return 0 if step is None else storage.append_at_once(step, follow_up=inside_handler())
+            limits = self._limits = self.storage.limits
+        return pipes.one_step(pipes.kind, places, messages, pipes, limits)
 
     async def _stored_in_steps(self, call: Prepared, time: When | None, *, absent: bool) -> int:
         """How many requests the storage accepted, step by step."""

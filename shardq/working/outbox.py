@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
+from inspect import CORO_CREATED, getcoroutinestate
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,8 @@ class Outbox:
         """How many messages, and how many bytes, are in the outputs, once `_last` is there."""
         self._unsure = 0
         """How many changes began and did not end: an exception may have cut them off anywhere."""
-        self._unawaited = set[object]()
-        """A mark for each `emit` that was called for the batch, and whose coroutine nothing has run so far."""
+        self._calls = list[Coroutine[Any, Any, None]]()
+        """What `emit` returned for the batch. The handler has to await each."""
         self._used = False
         """Whether code emitted, or tried to: else the lock need not be taken. Code that emits says so before it looks
         whether it may; other methods end that before they look at this. So one of the two sees the other."""
@@ -59,43 +60,46 @@ class Outbox:
         self._batch, self.left = batch, batch.count
 
     def close(self) -> Sequence[Output]:
-        """Take nothing more. Returns the outputs that are still to leave. Raises as `take`, and `HandlerError` where
-        the handler called `emit` and did not await it: its outputs would be lost without a word.
+        """Take nothing more. Returns the outputs that are still to leave, and keeps none. Raises as `take`, and
+        `HandlerError` where the handler called `emit` and did not await it: its outputs would be lost without a word.
         """
         self._batch = None
         if not self._used:
             return ()
         with self._lock:
-            if self._unsure or self._unawaited:
+            if self._unsure:
                 self._check_sure()
-                self._check_awaited()
-            return self._outputs
+            for call in self._calls:
+                if getcoroutinestate(call) == CORO_CREATED:
+                    raise self._not_awaited()
+            outputs = self._outputs
+            self._outputs, self._last, self._calls, self._used = [], {}, [], False
+            return outputs
 
     def forget(self) -> None:
         """Take nothing more, and forget what did not leave."""
         self._batch = None
         if self._used:
             with self._lock:
-                self._outputs, self._last = [], {}
-                self._unawaited.clear()
-                self._used, self._unsure = False, 0
+                self._outputs, self._last, self._calls, self._used = [], {}, [], False
+                self._unsure = 0
 
     def emit(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
     ) -> Coroutine[Any, Any, None]:
         """See `Handler.emit`."""
-        mark = None
-        if self._batch is not None and handling.get() is self._batch:
-            self._used, mark = True, object()
-            self._unawaited.add(mark)
-        return self._emitted(mark, handler, requests, defer, absent=if_not_exists)
+        belongs = self._batch is not None and handling.get() is self._batch
+        call = self._emitted(belongs, handler, requests, defer, if_not_exists)
+        if belongs:
+            self._used = True
+            self._calls.append(call)
+        return call
 
     async def _emitted(
-        self, mark: object, handler: type[Any], requests: Sequence[Any], defer: Any, *, absent: bool
+        self, belongs: bool, handler: type[Any], requests: Sequence[Any], defer: Any, absent: bool
     ) -> None:
-        if mark is None:
+        if not belongs:
             self._check()
-        self._unawaited.discard(mark)
         time = None if defer is None else when(defer)
         facts, places = self._queue.routed(handler, requests)
         if is_awaitable(places):
@@ -211,12 +215,11 @@ class Outbox:
                 f"what is still in its hands comes again"
             )
 
-    def _check_awaited(self) -> None:
-        if self._unawaited:
-            raise HandlerError(
-                f"{self._name} called emit() and did not await it, so nothing of that call is there: write "
-                f"`await self.emit(...)` in an `async def`, and `self.emit_sync(...)` in a plain `def`"
-            )
+    def _not_awaited(self) -> HandlerError:
+        return HandlerError(
+            f"{self._name} called emit() and did not await it, so nothing of that call is there: write "
+            f"`await self.emit(...)` in an `async def`, and `self.emit_sync(...)` in a plain `def`"
+        )
 
     def _empty(self) -> None:
         self._outputs, self._last = [], {}
