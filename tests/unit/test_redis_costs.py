@@ -294,6 +294,15 @@ async def cancellation(storage: RedisStorage) -> Callable[[], Awaitable[object]]
     return lambda: queue.cancel(Spread, *map(Job, range(10_000)))
 
 
+async def cancellation_of_equal_ones(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    await asyncio.gather(*(storage.append([(PIPE, [b"equal"])], when=When(after_us=10**10)) for _ in range(1000)))
+
+    async def cancel() -> None:
+        assert await storage.remove(PIPE, b"equal") == 1000
+
+    return cancel
+
+
 async def what_is_due(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     await Queue(storage).register(Spread, *map(Job, range(5000)), defer=10**-3)
     return storage.promote
@@ -342,7 +351,8 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     [
         *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call, large_call_beside_unique_ones),
         *(room_for_many_that_wait, leases),
-        *(new_messages, deferred, what_is_due, recurrent, recurrent_at_one_time, cancellation),
+        *(new_messages, deferred, what_is_due, recurrent, recurrent_at_one_time),
+        *(cancellation, cancellation_of_equal_ones),
         pytest.param(outputs(When(after_us=10**10), absent=False), id="outputs-later"),
         pytest.param(outputs(None, absent=True), id="outputs-absent"),
         pytest.param(outputs(None, absent=True, partitions=2), id="outputs-absent-elsewhere"),

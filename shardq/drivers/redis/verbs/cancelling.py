@@ -38,8 +38,10 @@ class Cancelling:
 
     async def _unwait(self, arguments: dict[str, Any], messages: Sequence[bytes]) -> int:
         """So many of these messages waited, and wait no more."""
-        ended = 0
+        key, ended = key_of(arguments["pipe"]), 0
         for start in range(0, len(messages), _AT_ONCE):
-            some = messages[start : start + _AT_ONCE]
-            ended += await self.server.run_on(key_of(arguments["pipe"]), "unwait", arguments, *some, once=True)
+            some, again = messages[start : start + _AT_ONCE], 1
+            while again:
+                gone, again = await self.server.run_on(key, "unwait", arguments, *some, once=True)
+                ended += gone
         return ended
