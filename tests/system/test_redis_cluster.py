@@ -134,8 +134,7 @@ async def test_02_03_05_a_thousand_threads_use_all_masters_in_few_calls(storage:
                 calls[-1] += 1
                 assert len({re.findall(r"\{(\d+)\}", key)[0] for key in declared}) == 1
             elif "lua]" in line and words[0] not in ("TIME", "PUBLISH", "SPUBLISH"):
-                keys = words[1:2] if words[0] != "ZUNIONSTORE" else [words[1], *words[3 : 3 + int(words[2])]]
-                assert set(keys) <= declared, line
+                assert words[1] in declared, line
                 touched += 1
     assert touched > 1000
     assert all(0.25 <= its / sum(calls) <= 0.42 for its in calls), calls

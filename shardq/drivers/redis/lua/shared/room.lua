@@ -12,11 +12,24 @@ local function without_room()
     return args.sleeper and {-1, lie_down_in_turn(args.sleeper, {ROOM})} or -1
 end
 
+-- Have some schedules come whose time found no room. There may be many: `come.lua` has the next ones follow. Since room
+-- was made the first `state.tried` of STARVED found none; nil: all that are there.
+local function feed_starved()
+    local some = state.tried and redis.call('ZRANGE', STARVED, state.tried, state.tried + 63, 'WITHSCORES') or {}
+    for place = 1, #some, 2 do
+        redis.call('ZADD', AGAIN, some[place + 1], some[place])
+        redis.call('ZREM', STARVED, some[place])
+    end
+    if not some[1] then
+        state.tried = nil
+    end
+    return some[1] ~= nil
+end
+
 -- What left may have made room, and may have been the last.
 local function tell_of_room()
-    if redis.call('EXISTS', STARVED) == 1 then
-        redis.call('ZUNIONSTORE', AGAIN, 2, AGAIN, STARVED)
-        redis.call('DEL', STARVED)
+    state.tried = 0
+    if feed_starved() then
         wake_timekeeper()
     end
     wake_for_room(64)
