@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
+from pathlib import Path
 
 import pytest
 from hiredis import ReplyError
@@ -19,7 +21,9 @@ from shardq.drivers.redis.connections.replies import (
     is_answer,
     meaning,
 )
-from shardq.errors import ConfigurationError, FencedError, StorageDamaged, StorageRefused
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import ConfigurationError, FencedError, StorageDamaged, StorageRefused, StorageUnavailable
+from shardq.handler import drive
 
 #: As servers of several versions say it, and the kind of error that it is.
 SAID: list[tuple[str, type[Exception]]] = [
@@ -113,3 +117,22 @@ def test_a_certificate_that_is_not_trusted_says_what_to_do(code: int, advice: st
 
     assert isinstance(told, StorageRefused)
     assert re.search(f"is not trusted: as OpenSSL says it: .*{advice}", str(told))
+
+
+async def test_what_speaks_another_protocol_is_named(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    path, errors = str(tmp_path / "socket"), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with await asyncio.start_unix_server(answer, path):
+        storage = RedisStorage(Address(path=path))
+        storage.server.most_patience_s = 0.0
+        with pytest.raises(StorageUnavailable, match="speaks another protocol than Redis"):
+            await storage.backlog()
+        with pytest.raises(StorageUnavailable, match="speaks another protocol than Redis"):
+            await asyncio.to_thread(drive, storage.backlog())
+        await storage.close()
+    assert errors == []

@@ -28,6 +28,11 @@ Orphan = Callable[[Any], None]
 class Disconnected(Exception):
     """The connection ended before the answer came. Whether the command was done is not known."""
 
+    @classmethod
+    def by(cls, error: hiredis.ProtocolError) -> Disconnected:
+        """By what came, since it is no answer."""
+        return cls(f"what is there speaks another protocol than Redis, or wants TLS ({error})")
+
 
 class Wire(asyncio.Protocol):
     """One connection of one event loop. `heard` is given what comes without being asked for."""
@@ -129,6 +134,16 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         self.answers += 1
+        try:
+            self._take_replies()
+        except hiredis.ProtocolError as error:
+            self._end(Disconnected.by(error))
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end()
+
+    def _take_replies(self) -> None:
         while (reply := self._reader.gets()) is not Ellipsis:
             if self._heard and (isinstance(reply, hiredis.PushNotification) or not self._waiting):
                 self._heard(reply)
@@ -140,9 +155,6 @@ class Wire(asyncio.Protocol):
                 future.set_result(reply)
             elif orphan:
                 orphan(reply)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end()
 
     def _watch_answers(self, silent_s: float = 0.0) -> None:
         span_s = min(self.answer_s - silent_s, self.silence_s)
@@ -162,7 +174,7 @@ class Wire(asyncio.Protocol):
             self.on_silence()
         self._watch_answers(silent_s)
 
-    def _end(self) -> None:
+    def _end(self, reason: Disconnected | None = None) -> None:
         if self.lost:
             return
         self.lost = True
@@ -172,7 +184,7 @@ class Wire(asyncio.Protocol):
         while self._waiting:
             future, _ = self._waiting.popleft()
             if future is not None and not future.done():
-                future.set_result(Disconnected())
+                future.set_result(reason or Disconnected())
         if self.on_lost:
             self.on_lost()
 
@@ -229,6 +241,8 @@ class PlainWire:
                 if not data:
                     raise Disconnected
                 self._reader.feed(data)
+        except hiredis.ProtocolError as error:
+            raise Disconnected.by(error) from error
         except OSError as error:
             raise Disconnected from error
         return reply
