@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
-from inspect import CORO_CREATED, getcoroutinestate
+from inspect import CORO_CLOSED, getcoroutinestate
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Outbox:
         self._unsure = 0
         """How many changes began and did not end: an exception may have cut them off anywhere."""
         self._calls = list[Coroutine[Any, Any, None]]()
-        """What `emit` returned for the batch. The handler has to await each."""
+        """What `emit` returned for the batch. The handler has to await each to its end."""
         self._used = False
         """Whether code emitted, or tried to: else the lock need not be taken. Code that emits says so before it looks
         whether it may; other methods end that before they look at this. So one of the two sees the other."""
@@ -70,7 +70,7 @@ class Outbox:
             if self._unsure:
                 self._check_sure()
             for call in self._calls:
-                if getcoroutinestate(call) == CORO_CREATED:
+                if getcoroutinestate(call) != CORO_CLOSED:
                     raise self._not_awaited()
             outputs = self._outputs
             self._outputs, self._last, self._calls, self._used = [], {}, [], False

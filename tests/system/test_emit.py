@@ -26,7 +26,7 @@ from shardq.working.outbox import Outbox
 from tests.conftest import OpenBackend
 from tests.faults.kit.points import Child
 from tests.support.drivers import MIB, Backend
-from tests.support.tasks import LIMIT_S, cancelled
+from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
 from tests.support.workers import (
     Impatient,
     Item,
@@ -527,6 +527,33 @@ async def test_what_is_emitted_and_never_awaited_is_a_failure(queue: Queue, work
     assert "HandlerError" in letter.error
     assert "await self.emit(...)" in letter.error
     assert await stored(queue) == []
+
+
+class Slow(Sent):
+    """Routes once the gate is open."""
+
+    @classmethod
+    async def route(cls, *items: Item) -> list[Route]:  # type: ignore[override]
+        await diary.gate.wait()
+        return super().route(*items)
+
+
+async def test_what_is_still_being_emitted_at_the_end_of_its_batch_is_a_failure(queue: Queue, worker: Worker) -> None:
+    tasks = list[asyncio.Task[None]]()
+
+    async def leave_it(handler: Once, items: Sequence[Item]) -> None:
+        tasks.append(await suspended(handler.emit(Slow, *items)))
+
+    plans.append(leave_it)
+    await queue.register(Once, Item(0, 0))
+
+    await run(worker, 1, handler=Once)
+
+    [letter] = await letters(queue)
+    assert "await self.emit(...)" in letter.error
+    diary.gate.set()
+    with pytest.raises(HandlerError, match="there is no batch in hand"):
+        await finished(tasks[0])
 
 
 async def test_a_task_that_outlives_its_batch_is_refused_in_the_next(queue: Queue, worker: Worker) -> None:
