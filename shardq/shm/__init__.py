@@ -8,6 +8,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `words`: what each word means
 * `layout`: where each word lives
 * `damage`: contents that no death can leave behind
+* `looks`: looks at a segment that may be closed meanwhile
 * `files.names`: what the files of a segment are called
 * `files.refusals`: what the system refuses, told with what to do
 * `files.lock_bytes`: locks on bytes of the lock file, and no wait for them without an end

@@ -62,6 +62,8 @@ class Segment:
         self._semaphore = semaphore
         self.layout = Layout(*(self.words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
         self._descriptor = descriptor
+        #: Whether this process has unmapped it. Its descriptor may be that of another file by then.
+        self.closed = False
         #: Tells this segment from a later one of its name.
         self.inode = os.fstat(descriptor).st_ino
 
@@ -225,6 +227,7 @@ class Segment:
 
     def close(self) -> None:
         """Unmap. What is stored stays."""
+        self.closed = True
         self.words.release()
         self.bytes.close()
         if self._semaphore is not None:

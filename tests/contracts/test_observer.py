@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from shardq import observe
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.errors import StorageClosed
 from shardq.handler import drive
 from shardq.model import MOST_ACTIONS, Action, Hand, Terms, TubeView, When, dead_pipe
 from shardq.pages import each
@@ -63,6 +65,25 @@ async def test_O1_its_looks_are_those_of_the_storage(storage: Storage, lock: Loc
     assert list(await observer.scheduled()) == list(await storage.scheduled())
     assert await observer.backlog() == await storage.backlog()
     await lock.release(KEY)
+
+
+async def test_O1_a_look_after_its_end_says_so(observer: Observer) -> None:
+    observer.close()
+    for look in (
+        observer.overview,
+        observer.backlog,
+        observer.handlers,
+        observer.tubes,
+        observer.graves,
+        observer.scheduled,
+        observer.pauses,
+        observer.actions,
+        partial(observer.facts, PIPE),
+        partial(observer.range, PIPE, 1),
+        partial(observer.length, PIPE),
+    ):
+        with pytest.raises(StorageClosed):
+            await look()
 
 
 async def test_O1_a_tube_is_read_page_by_page(storage: Storage, observer: Observer) -> None:

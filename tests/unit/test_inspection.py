@@ -7,9 +7,15 @@ import sys
 from types import FrameType
 from typing import Any
 
+import pytest
+
+from shardq.drivers import SharedStorage
+from shardq.errors import StorageClosed
 from shardq.shm import counters as module
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from shardq.shm.verbs.inspection import Inspection
+from tests.support.drivers import MIB
 
 
 def test_letters_that_come_and_go_meanwhile_never_make_less_than_none(store: Store) -> None:
@@ -30,6 +36,15 @@ def test_letters_that_come_and_go_meanwhile_never_make_less_than_none(store: Sto
         sys.settrace(None)
 
     assert seen.dead >= 0
+
+
+def test_a_storage_that_another_thread_closes_meanwhile_is_closed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = SharedStorage.create(name, MIB)
+    monkeypatch.setattr(Inspection, "stand", lambda its: storage.detach())
+
+    for look in (storage.overview, storage.workers):
+        with pytest.raises(StorageClosed):
+            look()
 
 
 def test_a_living_supervisor_is_named(store: Store) -> None:

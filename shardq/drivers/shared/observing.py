@@ -27,8 +27,8 @@ __all__ = ["Overview", "SharedObserver", "WorkerView"]
 
 
 class SharedObserver:
-    """`protocols.Observer` of a segment. Each look may raise `SegmentForeign`, and `SegmentMissing` where the segment
-    was removed since.
+    """`protocols.Observer` of a segment. Each look may raise `SegmentForeign`, `SegmentMissing` where the segment was
+    removed since, and `StorageClosed` where the observer was closed.
     """
 
     def __init__(self, observer: Observer) -> None:

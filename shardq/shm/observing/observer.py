@@ -10,8 +10,8 @@ from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, Pause, Pip
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.actions import Actions, Told
-from shardq.shm.damage import damage_told
 from shardq.shm.deferred.records import key_in
+from shardq.shm.looks import looking_at
 from shardq.shm.observing.copies import Copies
 from shardq.shm.observing.facts import Facts
 from shardq.shm.observing.messages import Reader
@@ -60,7 +60,7 @@ class Observer:
         return self._slots.descriptor
 
     def overview(self) -> Overview:
-        """The segment as a whole. Raises as all looks do: `SegmentForeign`, `SegmentMissing`."""
+        """The segment as a whole. Raises as all looks do: `SegmentForeign`, `SegmentMissing`, `StorageClosed`."""
         with self._looking():
             return self._overviews.overview()
 
@@ -164,9 +164,9 @@ class Observer:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        if self.segment.removed:
-            raise SegmentMissing(f"segment {self.segment.name!r} was removed: look for it again")
-        with damage_told(self.segment.name):
+        with looking_at(self.segment):
+            if self.segment.removed:
+                raise SegmentMissing(f"segment {self.segment.name!r} was removed: look for it again")
             yield
 
     def _key(self, thread: int) -> str | None:

@@ -14,8 +14,8 @@ from typing import Any
 from shardq.model import DIED, ELSEWHERE, AtWork, Counts, CrewMember, Pause, Stand, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
-from shardq.shm.damage import damage_told
 from shardq.shm.gate import Gate
+from shardq.shm.looks import looking_at
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.progress import progress_in
 from shardq.shm.processes.sleepers import Sleepers
@@ -165,17 +165,17 @@ class Overviews:
         self._gate = Gate(segment)
 
     def workers(self) -> list[AtWork]:
-        """What each living worker is at. Raises `SegmentForeign`."""
+        """What each living worker is at. Raises `SegmentForeign`, and `StorageClosed`."""
         first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
         numbers = self._words[first + at.SLOT_WORKER : behind : at.SLOT_WORDS].tolist()
-        with damage_told(self._segment.name):
+        with looking_at(self._segment):
             return [
                 self.at_work_in(slot) for slot, number in enumerate(numbers) if number and self._slots.occupied(slot)
             ]
 
     def overview(self) -> Overview:
-        """The segment as a whole. Raises `SegmentForeign`."""
-        with damage_told(self._segment.name), self._slots.one_look():
+        """The segment as a whole. Raises `SegmentForeign`, and `StorageClosed`."""
+        with looking_at(self._segment), self._slots.one_look():
             return self._overview()
 
     def stand(self) -> Stand:
