@@ -8,7 +8,6 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `words`: what each word means
 * `layout`: where each word lives
 * `damage`: contents that no death can leave behind
-* `looks`: looks at a segment that may be closed meanwhile
 * `files.names`: what the files of a segment are called
 * `files.refusals`: what the system refuses, told with what to do
 * `files.lock_bytes`: locks on bytes of the lock file, and no wait for them without an end
@@ -28,6 +27,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `processes.progress`: how far a worker has come with its batch
 * `processes.patience`: how long to wait for the guard
 * `processes.guard`: mutual exclusion that survives its holder
+* `looks`: looks at a segment that may be closed meanwhile
 * `journal`: what is under way
 * `memory.record`: framing of messages
 * `memory.places`: where extents lie
