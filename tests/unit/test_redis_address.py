@@ -25,6 +25,16 @@ def test_a_url_says_how_to_connect() -> None:
     assert of_url("redis+unix://:secret@/run/redis?db=2").address == Address(path="/run/redis", password="secret", db=2)
 
 
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [("", ()), (":secret@", (b"secret",)), ("ann:secret@", (b"ann", b"secret")), ("ann@", (b"ann", b""))],
+)
+def test_a_connection_signs_in_as_the_user_of_its_url(user: str, words: tuple[bytes, ...]) -> None:
+    assert of_url(f"redis://{user}host").address.greeting == ([(b"AUTH", *words)] if words else [])
+    named = (b"AUTH", *(words if len(words) == 2 else (b"default", *words))) if words else ()
+    assert of_url(f"redis://{user}host?protocol=3").address.greeting == [(b"HELLO", b"3", *named)]
+
+
 def test_options_of_redis_py_that_change_nothing_may_stay() -> None:
     assert of_url("redis://host?decode_responses=true&max_connections=9").address == Address(host="host")
 

@@ -199,7 +199,7 @@ async def test_19_a_user_of_one_prefix_may_touch_no_other(storage: RedisStorage)
     server.ask(
         "ACL", "SETUSER", "only", "on", "nopass", "resetchannels", f"~{prefix}*", f"&{prefix}*", *minimal_rights()
     )
-    address = Address(path=str(server.socket), username="only", password="any")
+    address = Address(path=str(server.socket), username="only")  # who needs no password
     its, other = (RedisStorage(address, StorageSettings(prefix=name)) for name in (prefix, f"x{prefix}"))
     await all_verbs(its)
     assert await wrongs(its.server) == []

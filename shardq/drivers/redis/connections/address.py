@@ -49,7 +49,9 @@ class Address:
     @property
     def greeting(self) -> list[tuple[bytes, ...]]:
         """What a new connection says first."""
-        words = [] if self.password is None else [(self.username or "default").encode(), self.password.encode()]
+        # A user who needs no password has to be named as well: without a name it is the default user.
+        signs_in = self.username is not None or self.password is not None
+        words = [(self.username or "default").encode(), (self.password or "").encode()] if signs_in else []
         said = list[tuple[bytes, ...]]()
         if self.protocol == 3:
             said.append((b"HELLO", b"3", *((b"AUTH", *words) if words else ())))
