@@ -24,7 +24,7 @@ from shardq.cli import FAILED, INTERRUPTED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.errors import StorageUnavailable
 from shardq.handling.route_by import RouteBy
-from shardq.letters import chosen
+from shardq.letters import chosen, exported
 from shardq.model import INBOX, KEPT_PIPE
 from tests.support import letters
 from tests.support.drivers import MIB
@@ -223,6 +223,18 @@ def test_what_is_dropped_is_in_a_file_and_comes_back_from_it(
     assert said("requeue", "--from", file, "--match", "user.id=6", "--yes", "--json").value == {"requeued": 1}
     assert said("requeue", "--from", file, "--match", "user.id=5", "--yes", "--json").value == {"requeued": 2}
     assert sorted(in_tubes(home.url)) == sorted(its.message for its in before.values())
+
+
+@on_each_home
+def test_what_a_drop_wrote_and_left_is_put_back_once(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
+    file, before = tmp_path / "dropped.jsonl", letters_at(home.url)
+    file.write_bytes(exported.lines(before))  # a drop is cut off
+    assert said("drop", before[0].id).status == OK
+
+    assert said("requeue", "--from", file, "--yes", "--json").value == {"requeued": 3}
+
+    assert letters_at(home.url) == []
+    assert sorted(in_tubes(home.url)) == sorted(its.letter.message for its in before)
 
 
 def test_a_file_that_is_there_is_not_written_over(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from shardq import Queue, connect
 from shardq.cli import FAILED, OK, main
 from shardq.cli.deferred import acting, skipping
 from shardq.drivers import SharedStorage
+from shardq.later.exported import lines
 from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, on_each_home
@@ -138,6 +139,21 @@ def test_cancelled_requests_are_in_a_file_and_can_wait_again(home: Home, said: S
     assert json.loads(said("restore", "gone.jsonl", "--yes", "--json").out) == {"restored": 2}
 
     assert [(its["due"], its["request"]) for its in listed(said)] == [(its["due"], its["request"]) for its in before]
+
+
+@on_each_home
+def test_what_a_cancel_wrote_and_left_waits_once(home: Home, said: Say, tmp_path: Path) -> None:
+    async def write(queue: Queue) -> None:
+        found = [its async for its in queue.later.each(FULFIL)]
+        (tmp_path / "gone.jsonl").write_bytes(lines(found))
+
+    asyncio.run(_with(home.url, write))  # it is cut off
+    one, *_ = listed(said, "--handler", FULFIL, "--match", "beyond=210m")
+    assert said("cancel", one["id"]).status == OK
+
+    assert json.loads(said("restore", "gone.jsonl", "--yes", "--json").out) == {"restored": 1}
+
+    assert deferred(home.url) == 6
 
 
 @on_each_home

@@ -18,6 +18,7 @@ from shardq.exporting import Export, new_file_name, whole_path
 from shardq.letters.chosen import Chosen, count_of, pages
 from shardq.letters.exported import lines, read_letters
 from shardq.letters.match import Match
+from shardq.protocols import Storage
 from shardq.text.wording import counted
 
 
@@ -69,15 +70,23 @@ def _put_back_from_file(options: argparse.Namespace) -> int:
 
 
 async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> int:
-    """Append the requests of letters that are in no storage, in their order."""
+    """Append the requests of letters, in their order."""
     target = target_of([f"from {os.path.basename(options.file)}"], options.match)
     async with bulk(options, "dead requeue", target, "put back") as (storage, deed):
+        letters = DeadLetters(storage)
         for buried in found:
-            letter = buried.letter
-            if await storage.append([(letter.pipe, [letter.message])]) is None:
-                raise QueueFull(f"the storage has no room for {buried.id}: try again later with those behind it")
+            # A drop that was cut off may have left in its grave what it had written: then that goes back, and once.
+            is_there = await letters.get(buried.id) == buried
+            if not (is_there and await letters.requeue(buried)):
+                await _append(storage, buried)
             await add(deed, 1)
         return deed.count
+
+
+async def _append(storage: Storage, buried: Buried) -> None:
+    letter = buried.letter
+    if await storage.append([(letter.pipe, [letter.message])]) is None:
+        raise QueueFull(f"the storage has no room for {buried.id}: try again later with those behind it")
 
 
 async def _dropped(options: argparse.Namespace, wanted: Chosen, path: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 
 from shardq.auditing import target_of
 from shardq.cli.bulk import add, bulk
@@ -106,11 +106,22 @@ async def _ran(options: argparse.Namespace, wanted: Sequence[str]) -> int:
 async def _restored(options: argparse.Namespace, found: Sequence[Deferred]) -> int:
     target = target_of([f"from {os.path.basename(options.file)}", *_handlers(options)], options.match)
     async with bulk(options, "later restore", target, "restored") as (storage, deed):
+        later = Later(storage)
         for its in found:
+            # A `cancel` that was cut off may have left there what it had written.
+            if await _waits(later, its):
+                continue
             if await storage.append([(its.pipe, [its.message])], when=When(its.due_us)) is None:
                 raise QueueFull(f"the storage has no room for {its.id}: try again later with those behind it")
             await add(deed, 1)
         return deed.count
+
+
+async def _waits(later: Later, its: Deferred) -> bool:
+    """Whether this very request waits in the storage, which may be another one than it was in."""
+    with suppress(ConfigurationError):  # of an id that this kind of storage does not give
+        return await later.get(its.id) == its
+    return False
 
 
 async def _pages(later: Later, options: argparse.Namespace, wanted: Sequence[str]) -> AsyncIterator[list[Deferred]]:
