@@ -75,14 +75,13 @@ class Worker:
         What a handler raises is logged, and its request tried again or given up as `Handler.retry` says. Cancelling the
         loop releases what is in hand, which does not count as an attempt. Installs no signal handler.
 
-        Raises `ConfigurationError` for a `limit` that is no number of requests, and `HandlerError` for a `handler` that
-        cannot be served.
+        Raises `ConfigurationError` for a `limit` that is no number of requests, and for a lock of another storage in
+        memory; `HandlerError` for a `handler` that cannot be served.
         """
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ConfigurationError(f"limit={shown(limit)} cannot be: give a number of requests from 0 up, or None")
         self.handlers = Handlers(self.queue, self.settings, handler)
-        if self.lock.storage is None:
-            self.lock.storage = self.queue.storage
+        self._give_storage_to_lock()
         left = float("inf") if limit is None else limit
         self.takes_any = limit is None
         with threads_noted(), self.waiting.newcomers_noted():
@@ -142,6 +141,18 @@ class Worker:
     def hold_s(self) -> float:
         """How long the worker stays bound to a thread that is empty, while no other is ready."""
         return self.settings.empty_limit * self.settings.empty_pause
+
+    def _give_storage_to_lock(self) -> None:
+        """Give it that of the queue, unless it has one. Raises `ConfigurationError` where that is another one."""
+        storage = self.queue.storage
+        if self.lock.storage is None:
+            self.lock.storage = storage
+        # Two objects may be one storage where other processes have it too.
+        elif self.lock.storage is not storage and not storage.importable_only:
+            raise ConfigurationError(
+                "the lock of this worker is that of another storage, so it could not release a thread of its queue: "
+                "give each storage a lock of its own, as in Worker(RuntimeLock(), queue)"
+            )
 
     async def _acquired(self, key: str) -> int:
         """The token of the claim on a thread that was offered. 0 where another worker was faster: that one has the

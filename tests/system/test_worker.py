@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import pytest
 
 from shardq import Handler, Queue, Retry, Route, Tube, Worker
+from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.protocols import Storage
 from shardq.working.waiting import LOOP_TURN_S
@@ -353,6 +354,14 @@ async def test_a_limit_is_met_exactly(threads: tuple[int, ...], backend: Backend
 async def test_what_is_no_number_of_requests_is_no_limit(limit: Any, worker: Worker) -> None:
     with pytest.raises(ConfigurationError, match=r"limit=.* cannot be: give a number of requests from 0 up, or None"):
         await run(worker, limit)
+
+
+async def test_a_lock_serves_one_storage_in_memory() -> None:
+    lock = RuntimeLock()
+    await run(Worker(lock, Queue(RuntimeStorage())), 0)
+
+    with pytest.raises(ConfigurationError, match="give each storage a lock of its own"):
+        await run(Worker(lock, Queue(RuntimeStorage())), 0)
 
 
 async def test_a_limit_of_nothing_is_met_at_once(queue: Queue, worker: Worker) -> None:
