@@ -34,7 +34,7 @@ def pause_lines(pauses: Iterable[Pause]) -> list[str]:
     """A line for each handler that is paused."""
     now, lines = time.time(), list[str]()
     for its in pauses:
-        left = "until it is resumed" if its.until_us is None else f"for {age(its.until_us / 1e6 - now)} more"
+        left = "until it is resumed" if its.until_us is None else f"for {age(its.until_us / 1e6 - now) or '0 s'} more"
         why = f": {its.reason}" if its.reason else ""
         since = age(now - its.since_us / 1e6) or "0 s"
         lines.append(printable(f"paused:   {its.handler} {since} ago, {left}{why}"))

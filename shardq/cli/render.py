@@ -71,8 +71,8 @@ def size(nbytes: int) -> str:
 
 
 def age(seconds: float) -> str:
-    """`3 ms`, `1.5 s`, `2:03`, or `1:02:03`; nothing for 0."""
-    if not seconds:
+    """`3 ms`, `1.5 s`, `2:03`, or `1:02:03`; nothing for 0, and for what the clock of another host puts before that."""
+    if seconds <= 0:
         return ""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from shardq.model import Counts
+from shardq.cli.pausing import pause_lines
+from shardq.cli.render import age
+from shardq.model import Counts, Pause
 from shardq.serving.lifecycle import what_stays
 from shardq.supervisor.output.progress import Progress
 from shardq.text.wording import counted, with_article
@@ -105,3 +108,12 @@ def test_a_segment_that_stays_is_told_with_the_reason(left: Counts, pids: list[i
 )
 def test_the_summary_of_a_drain_counts_as_people_do(handled: int, failed: int, text: str) -> None:
     assert Progress(0.0).summary(4.0, handled, 0, failed) == text
+
+
+def test_what_the_clock_of_another_host_puts_ahead_has_no_age() -> None:
+    assert (age(-2.5), age(0.0), age(2.5)) == ("", "", "2.5 s")
+    ahead_us = time.time_ns() // 1000 + 60_000_000
+    [paused, over] = pause_lines([Pause("m/H", ahead_us), Pause("m/H", ahead_us, 1)])
+
+    assert paused == "paused:   m/H 0 s ago, until it is resumed"
+    assert over == "paused:   m/H 0 s ago, for 0 s more"
