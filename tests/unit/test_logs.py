@@ -113,3 +113,19 @@ def test_json_has_them_as_json_has_them() -> None:
     assert text.removesuffix("\n").isprintable()
     line = json.loads(text)
     assert (line["event"], line["pipe"]) == (f"a {HOSTILE}", HOSTILE)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "JSON"])
+def test_a_stack_that_was_asked_for_is_logged(as_json: bool) -> None:
+    out = io.StringIO()
+    with logging_to(out, as_json=as_json):
+        logging.getLogger("user").warning("here", stack_info=True)
+        logging.getLogger("user").handle(logging.makeLogRecord({"msg": "there", "levelno": 30, "stack_info": HOSTILE}))
+
+    text = out.getvalue()
+    assert "test_a_stack_that_was_asked_for_is_logged" in text
+    assert [one for one in text if not (one.isprintable() or one in "\n\t")] == []
+    if as_json:
+        here, there = map(json.loads, text.splitlines())
+        assert here["stack"].startswith("Stack (most recent call last):")
+        assert there["stack"] == r"\x1b[31mred\x9b0m \u202egnp.exe\u200b\u2028\x7f\r"

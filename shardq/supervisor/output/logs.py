@@ -94,6 +94,9 @@ class _Lines(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
         return text(ei[1]).rstrip("\n") if ei[1] is not None else ""
 
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the name is logging's
+        return printable(stack_info, keep="\n\t")
+
 
 class _PlainLines(_Lines):
     """One line for an event, or as many as its text has: fields add no line, and no part has escape codes."""
@@ -113,6 +116,8 @@ class _JsonLines(_Lines):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
         line |= {f"{name}_" if name in line else name: value for name, value in _fields(record).items()}
         try:
             return _in_json(line)
