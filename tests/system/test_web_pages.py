@@ -168,6 +168,17 @@ def test_all_handlers_are_paused_and_go_on(client: httpx.Client, url: str) -> No
     ]
 
 
+def test_a_handler_that_cannot_be_paused_leaves_none_of_the_others_out(client: httpx.Client, url: str) -> None:
+    register(url, Notify, User(7, "Ann"))
+    fields = {"handler": ["m/First", "none", "m/Last"], "span": ""}
+    refused = client.post("/pause", data=fields, headers=OWN)
+
+    assert refused.status_code == 400
+    assert "is no handler: name it as module/Handler; 2 others are paused" in refused.text
+    assert all(name in shown(client, "/handlers") for name in ("m/First", "m/Last"))
+    assert [its["count"] for its in json.loads(client.get("/api/v1/audit").text)] == [2]
+
+
 def test_no_more_are_paused_at_once_than_there_is_room_for(client: httpx.Client, url: str) -> None:
     register(url, Notify, User(7, "Ann"))
     for number in range(MOST_PAUSES):

@@ -11,6 +11,7 @@ from shardq.auditing import target_of
 from shardq.errors import ConfigurationError, HandlerError
 from shardq.model import INBOX, KEPT_PIPE, MOST_PAUSES, When
 from shardq.protocols import Storage
+from shardq.text.wording import counted
 from shardq.web.acting import act
 from shardq.web.desk import Desk, form_of, one
 from shardq.web.looking import overview_of
@@ -34,17 +35,21 @@ async def pause(desk: Desk, request: Request) -> Response:
         raise ConfigurationError("choose one of the spans for which a handler can be paused here")
     until = When(after_us=int(span) * 1_000_000) if span else None
 
-    deed = desk.deed(request, "pause", target_of(handlers, ()), reason)
+    deed, refused = desk.deed(request, "pause", target_of(handlers, ()), reason), list[str]()
 
     async def work(storage: Storage) -> None:
         for handler in handlers:
             try:
                 await storage.pause(handler, until, reason)
+                deed.count += 1
             except HandlerError as error:
-                raise ConfigurationError(str(error)) from error
-            deed.count += 1
+                refused.append(str(error))
 
     await act(desk, work, deed)
+    if refused:
+        desk.lookout.forget()
+        others = f"; {counted(deed.count, 'other is', 'others are')} paused" if len(handlers) > 1 else ""
+        raise ConfigurationError(f"{'; '.join(refused)}{others}")
     return _back(desk, fields)
 
 
