@@ -22,9 +22,8 @@ from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LATE, LOOK_S
 from shardq.results.source import Source
-from shardq.results.summary import MapProgress, Tally
+from shardq.results.summary import MapProgress, Tally, how_to_resume
 from shardq.settings import WorkerSettings, check_timeout
-from shardq.text.wording import counted
 
 #: The window is as many batches for each worker, where the caller does not choose it. With 2 of them a caller and its
 #: workers wait for one another: requests that take no time are 1.4 times as fast with 16.
@@ -157,8 +156,10 @@ class Mapping:
             if not self._waiting:
                 if self._source.over and not self._taken:
                     self.tally.end()
-                    return None
-                if self._source.next:
+                    self._error = self._source.error
+                    if self._error is None:
+                        return None
+                elif self._source.next:
                     await asyncio.wait((self._source.next,))
                 continue
             replies = await (self._replies() if is_complete else self._replies_there())
@@ -196,16 +197,7 @@ class Mapping:
     @property
     def how_to_resume(self) -> str:
         """What a caller that is interrupted has to know in order to go on later."""
-        count = self.handed_out
-        if self._options.ordered:
-            return (
-                f"{counted(count, 'result')} had been taken, in the order of the requests. To go on, map those that "
-                f"are left: itertools.islice(requests, {count}, None)"
-            )
-        return (
-            f"{counted(count, 'result')} had been taken, in the order in which they came. With outcomes=True each one "
-            f"has the index of its request, by which those that are left can be told"
-        )
+        return how_to_resume(self.handed_out, ordered=self._options.ordered)
 
     def _given_window(self) -> int | None:
         given = self._options.window
@@ -226,9 +218,23 @@ class Mapping:
             self._taken = self._taken or await self._source.take(max(1, min(room, self._chunk)), until)
             if not self._taken:
                 break
-            await self._prepare(self._taken)
-            self._taken, sent = [], True
+            await self._prepare_taken()
+            sent = True
         return True
+
+    async def _prepare_taken(self) -> None:
+        """Prepare what was read, up to the first request that cannot be sent: the input ends there."""
+        with suppress(Exception):
+            await self._prepare(self._taken)
+            self._taken = []
+        while self._taken:
+            try:
+                await self._prepare(self._taken[:1])
+            except Exception as error:
+                self._source.end_with(error)
+                self._taken.clear()
+                return
+            del self._taken[0]
 
     @property
     def _room(self) -> int:

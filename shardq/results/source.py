@@ -31,12 +31,15 @@ class Source:
         """The request that comes next, where it is waited for."""
         self.over = False
         """Whether there are no more."""
+        self.error: Exception | None = None
+        """What the input ended with, or a request of it that cannot be sent. It comes behind the results of those before
+        it."""
         self._found = list[Any]()
-        """What came before `take` was cancelled, or the input raised."""
+        """What came before `take` was cancelled."""
 
     async def take(self, most: int, until: float) -> list[Any]:
         """So many requests, fewer where there are no more, where more have to be waited for, or where it is later than
-        `until`, monotonic; one at least.
+        `until`, monotonic; one at least. What the input raises ends it.
         """
         found, self._found = self._found, []
         try:
@@ -44,10 +47,16 @@ class Source:
                 self._add_what_is_there(self._plain, found, most, until)
             else:
                 await self._add_what_comes(found, most)
+        except Exception as error:
+            self.end_with(error)
         except BaseException:
             self._found = found  # for the next call
             raise
         return found
+
+    def end_with(self, error: Exception) -> None:
+        """Read no further, because of this."""
+        self.over, self.error = True, error
 
     def _add_what_is_there(self, plain: Iterator[Any], found: list[Any], most: int, until: float) -> None:
         while len(found) < most and not self.over:

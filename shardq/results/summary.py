@@ -99,3 +99,16 @@ class Tally:
         now = time.monotonic()
         began_at = now if self._began_at is None else self._began_at
         return max(0.0, (now if self._ended_at is None else self._ended_at) - began_at)
+
+
+def how_to_resume(taken: int, *, ordered: bool) -> str:
+    """What a caller that took so many results of a map, and was interrupted, has to know in order to go on later."""
+    if ordered:
+        return (
+            f"{counted(taken, 'result')} had been taken, in the order of the requests. To go on, map those that are "
+            f"left: itertools.islice(requests, {taken}, None)"
+        )
+    return (
+        f"{counted(taken, 'result')} had been taken, in the order in which they came. With outcomes=True each one has "
+        f"the index of its request, by which those that are left can be told"
+    )

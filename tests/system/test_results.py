@@ -749,15 +749,33 @@ async def test_a_map_that_is_cancelled_says_how_far_it_came(queue: Queue, worker
         assert "in which they came" in left.value.__notes__[0]
 
 
-async def test_an_error_of_the_input_ends_a_map(queue: Queue, worker: Worker) -> None:
-    def broken() -> Iterator[Item]:
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("window", [4, 1000])
+async def test_an_error_of_the_input_comes_behind_the_results_of_what_came_before(
+    queue: Queue, worker: Worker, window: int, ordered: bool
+) -> None:
+    def broken() -> Iterator[Any]:
         yield from items(10)
         raise KeyError("input")
 
+    async def broken_later() -> AsyncIterator[Any]:
+        for item in broken():
+            yield item
+
+    def malformed() -> Iterator[Any]:
+        yield from items(10)
+        yield "text"
+        raise KeyError("it is not read")
+
     async with working(worker):
-        with pytest.raises(KeyError, match="input"):
-            async with queue.map(Double, broken(), window=4) as results:
-                assert [result async for result in results]
+        for requests, kind in ((broken(), KeyError), (broken_later(), KeyError), (malformed(), RequestError)):
+            found = []
+            with pytest.raises(kind) as raised:
+                async with queue.map(Double, requests, window=window, ordered=ordered) as results:
+                    async for result in results:
+                        found.append(result)
+            assert sorted(found) == [2 * n for n in range(10)]
+            assert kind is KeyError or "number 10" in raised.value.__notes__[-1]
         await nothing_is_left(queue)
 
 
