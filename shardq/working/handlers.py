@@ -42,6 +42,8 @@ class Handlers:
         than 0: this has not looked yet."""
         self._true_until = 0.0
         """When to look again, monotonic."""
+        self._batch_size = 0
+        """That of the settings, by which the terms were found out."""
         self.incomplete = False
         """Whether one of them is still being defined, in another thread."""
 
@@ -52,7 +54,8 @@ class Handlers:
 
     def served(self) -> frozenset[str]:
         """Names of the handlers that the worker serves now: one that was imported meanwhile counts as well."""
-        if newcomers.announced() != self._announced or monotonic() >= self._true_until:
+        size = self._settings.batch_size
+        if size != self._batch_size or newcomers.announced() != self._announced or monotonic() >= self._true_until:
             self._look_again()
         return self._names
 
@@ -67,7 +70,8 @@ class Handlers:
     def _look_again(self) -> None:
         first, self._announced = self._announced < 0, newcomers.announced()
         others = self._only is None and self._look()
-        if others or first:
+        former, self._batch_size = self._batch_size, self._settings.batch_size
+        if others or first or self._batch_size != former:
             self.terms = dict(self._all_terms())
         if self._only is not None:
             self._true_until = float("inf")

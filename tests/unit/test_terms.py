@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -11,6 +12,8 @@ from shardq import Handler, Queue, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.handling.info import info_of
 from shardq.model import Terms
+from shardq.settings import WorkerSettings
+from tests.support.tasks import finished
 
 
 class Plain(Handler[int]):
@@ -121,3 +124,28 @@ async def test_a_class_that_cannot_be_looked_at_keeps_no_other_from_its_worker()
     await Worker(RuntimeLock(), queue).loop(limit=2)
 
     assert (await queue.storage.backlog()).handled == 2
+
+
+class Growing(Handler[int]):
+    """Has its worker take two at once after the first, and stop after the last."""
+
+    worker: ClassVar[Worker]
+    sizes: ClassVar[list[int]] = []
+
+    def perform(self, *numbers: int) -> None:
+        self.sizes.append(len(numbers))
+        self.worker.settings.batch_size = 2
+        if numbers[-1] == 5:
+            self.worker.stop()
+
+
+@pytest.mark.parametrize("served", [Growing, None], ids=["given", "found"])
+async def test_a_batch_size_that_is_assigned_while_the_worker_serves_takes_effect(served: Any) -> None:
+    Growing.sizes.clear()
+    queue = Queue(RuntimeStorage())
+    Growing.worker = worker = Worker(RuntimeLock(), queue, WorkerSettings(batch_size=1))
+    await queue.register(Growing, 1, 2, 3, 4, 5)
+
+    await finished(asyncio.create_task(worker.loop(handler=served)))
+
+    assert Growing.sizes == [1, 2, 2]
