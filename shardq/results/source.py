@@ -32,8 +32,7 @@ class Source:
         self.over = False
         """Whether there are no more."""
         self.error: Exception | None = None
-        """What the input ended with, or a request of it that cannot be sent. It comes behind the results of those before
-        it."""
+        """What the input raised, or a request of it that cannot be sent: the caller gets it behind all results."""
         self._found = list[Any]()
         """What came before `take` was cancelled."""
 

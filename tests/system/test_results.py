@@ -769,11 +769,10 @@ async def test_an_error_of_the_input_comes_behind_the_results_of_what_came_befor
 
     async with working(worker):
         for requests, kind in ((broken(), KeyError), (broken_later(), KeyError), (malformed(), RequestError)):
-            found = []
-            with pytest.raises(kind) as raised:
-                async with queue.map(Double, requests, window=window, ordered=ordered) as results:
-                    async for result in results:
-                        found.append(result)
+            async with queue.map(Double, requests, window=window, ordered=ordered) as results:
+                found = [await anext(results) for _ in range(10)]
+                with pytest.raises(kind) as raised:
+                    await anext(results)
             assert sorted(found) == [2 * n for n in range(10)]
             assert kind is KeyError or "number 10" in raised.value.__notes__[-1]
         await nothing_is_left(queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import count
@@ -219,25 +219,6 @@ async def test_leaving_a_map_over_an_asynchronous_input_raises_what_ended_it(que
 async def add_all(found: list[int], results: AsyncIterable[Any]) -> None:
     async for result in results:
         found.append(result)
-
-
-async def test_what_an_input_gave_before_it_raised_has_its_results(queue: Queue, worker: Worker) -> None:
-    def there() -> Iterator[Item]:
-        yield from (Item(0, number) for number in range(40))
-        raise ValueError("of the input")
-
-    async def coming() -> AsyncIterator[Item]:
-        for item in there():
-            yield item
-
-    async with working(worker):
-        for requests in (there(), coming()):
-            found = list[int]()
-            async with queue.map(Double, requests) as results:
-                with pytest.raises(ValueError, match="of the input"):
-                    await add_all(found, results)
-                await add_all(found, results)
-            assert found == [2 * number for number in range(40)]
 
 
 async def test_who_is_cancelled_while_its_input_closes_is_cancelled(queue: Queue) -> None:
