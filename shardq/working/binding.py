@@ -216,7 +216,8 @@ class Binding:
                 return batch
             if batch.count:
                 return batch
-            if self._turns.at_once and self._turns.terms and self.done:
+            rests = not misses and self._turns.at_once and self._turns.terms and self.done
+            if rests and not await self._turns.leaves_some():
                 return await self._turns.rest()
             if not await self._worker.more_comes(self.key):
                 break

@@ -47,6 +47,11 @@ class Taking:
             terms = self._terms = Terms(self._priorities.served, most, timeout_s, starvation_limit)
         return await self._storage.take(self._key, self._token, terms)
 
+    @property
+    def serves_unlisted(self) -> bool:
+        """Whether there were requests of priorities that the handler does not list."""
+        return self._priorities.served != self._info.priorities
+
     async def find_unlisted(self) -> None:
         """Serve priorities as well that have requests and that the handler does not list."""
         await self._priorities.find_unlisted(self._storage)

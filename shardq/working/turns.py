@@ -46,10 +46,12 @@ class Turns:
         self._quantum = Quantum(worker.settings)
         self._taking: Taking | None = None
         """Known from the first batch of the thread on that no turn hands out."""
+        self._looked = False
+        """Whether the worker looked for what no turn hands out."""
 
     def begin(self) -> None:
         """Begin anew with the thread that is in hand now."""
-        self._taking = None
+        self._taking, self._looked = None, False
         self._quantum.begin(0)
 
     async def acknowledge(self, batch: Batch, outputs: Sequence[Output]) -> Done | MovedOn | None:
@@ -100,6 +102,17 @@ class Turns:
         if hand and hand.token != self._in_hand.token:
             return MovedOn(hand)
         return hand.batch if hand and hand.batch.count else Leave()
+
+    async def leaves_some(self) -> bool:
+        """Whether there may be requests in the thread that no turn hands out, of priorities that the handler does not
+        list. While there were none, the worker looks for them once in a quantum.
+        """
+        if self._taking and self._taking.serves_unlisted:
+            return True
+        if self._looked and not self._quantum.is_over(self._in_hand.done):
+            return False
+        self._looked = True
+        return await self._storage.wait(_NONE, 0, self._in_hand.key) is not None
 
     async def find_missed(self) -> None:
         """Look for work that the storage said there is, and that was in none of the priorities. It may have been

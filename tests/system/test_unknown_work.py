@@ -72,6 +72,16 @@ async def test_they_come_behind_all_that_are_listed(backend: Backend, queue: Que
     assert diary.of("done") == [(0, 1), (0, 0), (0, 9)]
 
 
+async def test_they_do_not_wait_for_the_worker_to_leave_the_thread(backend: Backend, queue: Queue) -> None:
+    await register_unlisted(queue, Listed, Item(0, 8, 9), Item(0, 9, 9))
+    await queue.register(Listed, Item(0, 1))
+
+    async with working(new_worker(backend, queue, batch_size=1, empty_limit=1, empty_pause=10 * LIMIT_S)):
+        await diary.until("done", 0, 9)
+
+    assert diary.of("done") == [(0, 1), (0, 8), (0, 9)]
+
+
 async def test_one_in_front_of_the_others_of_its_priority_stays_so(backend: Backend, queue: Queue) -> None:
     await register_unlisted(queue, Listed, Item(0, 2, 9))
     await register_unlisted(queue, Listed, Item(0, 1, 9), front=True)
