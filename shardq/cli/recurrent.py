@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from shardq.auditing import target_of
-from shardq.cli.opened import changed, first, observed, run
+from shardq.cli.bulk import add, bulk
+from shardq.cli.opened import first, observed, run
 from shardq.cli.render import as_json, columns, moment, report, until
 from shardq.cli.views import View
 from shardq.errors import ConfigurationError
@@ -47,7 +48,7 @@ async def _found(options: argparse.Namespace) -> tuple[list[Scheduled], int]:
 
 async def _cancelled(options: argparse.Namespace) -> int:
     wanted_ids = frozenset(options.ids)
-    async with changed(options, "recurrent cancel", target_of(options.ids)) as (storage, deed):
+    async with bulk(options, "recurrent cancel", target_of(options.ids), "ended") as (storage, deed):
         found = {its: one async for one in each(storage.scheduled) if (its := id_of(one)) in wanted_ids or options.all}
         for wanted in options.ids:
             if wanted not in found:
@@ -56,7 +57,7 @@ async def _cancelled(options: argparse.Namespace) -> int:
                 )
         chosen = found.values() if options.all else [found[wanted] for wanted in dict.fromkeys(options.ids)]
         for scheduled in chosen:
-            deed.count += await storage.unschedule(scheduled.pipe, scheduled.message)
+            await add(deed, await storage.unschedule(scheduled.pipe, scheduled.message))
         return deed.count
 
 

@@ -348,18 +348,23 @@ def test_what_is_cut_off_says_what_was_done(
     assert len(letters_at(home.url)) == 2
 
 
-def test_ctrl_c_ends_what_parks_requests(
+def test_ctrl_c_ends_what_parks_requests_and_what_ends_schedules(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def fill() -> None:
         async with await connect(home.url) as queue:
             await queue.register(Fulfil, ORDERS[0], ORDERS[0])
+            await queue.register(Fulfil, *ORDERS[:2], recurrent=3600)
 
     asyncio.run(fill())
     monkeypatch.setattr(SharedStorage, "bury", cutting(SharedStorage.bury, 1))
     assert main(["park", f"{FULFIL}/1/0", "--url", home.url]) == INTERRUPTED
     assert "interrupted; 1 were parked before that\n" in capsys.readouterr().err
     assert len(in_tubes(home.url)) == 1
+
+    monkeypatch.setattr(SharedStorage, "unschedule", cutting(SharedStorage.unschedule, 1))
+    assert main(["recurrent", "cancel", "--all", "--url", home.url]) == INTERRUPTED
+    assert "interrupted; 1 were ended before that\n" in capsys.readouterr().err
 
 
 def cutting(act: Any, at: int, error: Exception | None = None) -> Any:
