@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from typing import Any, Generic, TypeVar
 
@@ -87,5 +86,13 @@ class LeasedLock(ABC, Generic[_Claim]):
         if due_s <= 0:
             self._ends(key, claim, future)
             return
-        timer = future.get_loop().call_later(due_s, partial(self._watch, key, claim, future))
-        future.add_done_callback(lambda _: timer.cancel())
+
+        def watch_on() -> None:
+            future.remove_done_callback(cancel)
+            self._watch(key, claim, future)
+
+        def cancel(_: object) -> None:
+            timer.cancel()
+
+        timer = future.get_loop().call_later(due_s, watch_on)
+        future.add_done_callback(cancel)

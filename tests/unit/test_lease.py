@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,29 @@ class SlowLock(RuntimeLock):
             await self.answered.wait()
         await self.answered.wait()
         return True
+
+
+class RenewedLock(RuntimeLock):
+    """Whenever the last part of a lease is about to begin it was renewed."""
+
+    def __init__(self) -> None:
+        super().__init__(RuntimeStorage(), lease_s=LIMIT_S)
+        self.looks, self.looked_often = 0, asyncio.Event()
+
+    def _lease(self, key: str, claim: Any) -> tuple[float, float]:
+        self.looks += 1
+        if self.looks == 100:
+            self.looked_often.set()
+        return 1.0, 1 / 8 + 1e-5
+
+
+async def test_a_claim_that_is_held_for_long_takes_no_more_memory_with_each_lease() -> None:
+    lock = RenewedLock()
+    assert await lock.acquire(KEY)
+    lost: Any = lock.lost(KEY)
+    await lock.looked_often.wait()
+    assert len(lost._callbacks) == 1
+    await lock.release(KEY)
 
 
 async def test_a_worker_that_is_cancelled_while_its_lease_ends_is_cancelled() -> None:
