@@ -37,7 +37,8 @@ class Proxy:
         self.random = Random(0)
         self.is_silent = False
         """Nothing is forwarded, and no connection ends: the other side seems to be gone."""
-        self._server = server
+        self.leads_to = server
+        """The server of new connections."""
         self._writers = set[asyncio.StreamWriter]()
         self._subscribers = set[asyncio.StreamWriter]()
 
@@ -55,7 +56,7 @@ class Proxy:
         self.connections += 1
         to_server: asyncio.StreamWriter | None = None
         try:
-            from_server, to_server = await asyncio.open_unix_connection(self._server)
+            from_server, to_server = await asyncio.open_unix_connection(self.leads_to)
             self._writers |= {writer, to_server}
             self.most_at_once = max(self.most_at_once, len(self._writers) // 2)
             asking = asyncio.create_task(self._forward(reader, to_server, writer))

@@ -24,7 +24,7 @@ from tests.support.leaks import segment_name
 from tests.support.ports import free_ports
 from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, program, removed_when_right, running_server
-from tests.support.tasks import eventually, finished
+from tests.support.tasks import LIMIT_S, eventually, finished
 
 HANDLER, PIPE = "app.jobs/Resize", "app.jobs/Resize/7/0"
 
@@ -92,6 +92,23 @@ async def test_readonly_leads_to_a_new_connection(started: Started) -> None:
     await eventually(lambda: int(received()) - before - next(asked) >= 2, "it connects anew, again and again")
     server.ask("REPLICAOF", "NO", "ONE")
     assert await finished(waiting) == 1
+
+
+async def test_readonly_has_sleepers_listen_to_the_server_in_its_place(started: Started, tmp_path: Path) -> None:
+    (former, _), (server, _) = started(), started()
+    async with proxied(tmp_path, former.socket) as proxy:
+        storage = RedisStorage(Address(path=str(proxy.socket)), StorageSettings(safety_net=3600))
+        asleep = (await storage.server.layout()).key(0, "SLEEPS").decode()
+        waiting = {asyncio.create_task(storage.wait(None)) for _ in range(2)}
+        await eventually(lambda: former.ask("HLEN", asleep) == 2, "both sleep")
+        proxy.leads_to = server.socket
+        former.ask("REPLICAOF", "127.0.0.1", "1")
+        for number in range(2):  # the one that lies down anew is woken by the second
+            assert await storage.append([(f"{HANDLER}/{number}/0", [b"x"])]) == 1
+            done, waiting = await asyncio.wait(waiting, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            assert done
+        await storage.close()
+    assert not waiting
 
 
 async def test_masterdown_is_waited_out(started: Started) -> None:

@@ -35,6 +35,8 @@ class Link:
         self._closed = False
         self.calls = Calls()
         """Those that are made over it, as the server knows them."""
+        self.on_elsewhere: Callable[[], None] | None = None
+        """Called where a server says that another one has its place."""
         self.upsets = 0
         """How often a call failed or a connection broke: what a server says may be older then than what it said."""
 
@@ -177,8 +179,11 @@ class Link:
     def _puzzled(self, reason: Exception, slot: int) -> None:
         """A call failed: what is known of the servers may be no longer true."""
         self.upsets += 1
-        if self._wire is not None and isinstance(reason, Elsewhere):
-            self._wire.close()
+        if isinstance(reason, Elsewhere):
+            if self._wire is not None:
+                self._wire.close()
+            if self.on_elsewhere:
+                self.on_elsewhere()
 
     def _posted(self, command: Command, future: asyncio.Future[Any]) -> None:
         reply = None if future.cancelled() else future.result()

@@ -112,6 +112,11 @@ class Bells:
     def forget(self, number: int) -> None:
         self._naps.pop(number, None)
 
+    def hang_up(self) -> None:
+        """Subscribe anew: the name of the server stands for another one by now."""
+        for bell in self._bells.values():
+            bell.hang_up()
+
     def close(self) -> None:
         for task in self._connecting:
             task.cancel()
@@ -178,6 +183,10 @@ class _Bell:
             except (OSError, Disconnected, hiredis.ReplyError) as error:
                 if isinstance(reason := meaning(error), StorageRefused):
                     raise reason from error
+
+    def hang_up(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
 
     def close(self) -> None:
         if self._wire is not None:

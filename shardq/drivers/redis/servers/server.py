@@ -43,6 +43,8 @@ class Here:
         self.copied = _link(address, copied=True)
         """For calls that wait for copies: until they have them, their connections do nothing else."""
         self.bells = Bells(address, prefix, self.link)
+        if not isinstance(address, Cluster):  # whose bells are those of servers, and not of what a name stands for
+            self.link.on_elsewhere = self.copied.on_elsewhere = self.bells.hang_up
 
     @property
     def busy(self) -> bool:
