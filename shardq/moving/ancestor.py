@@ -151,7 +151,8 @@ class Ancestor:
             if next_time:
                 once.remove(next_time)
             due_us = _us(next_time[0]) if next_time else first_us(schedule, self._now_us)
-            found.append(self._waiting(pipe, values, due_us or self._now_us, schedule))
+            if due_us is not None:  # else its last time has come
+                found.append(self._waiting(pipe, values, due_us or self._now_us, schedule))
         found += [
             self._waiting(pipe, values, _us(timestamp), "") for timestamp, pipe, values in sorted(once, key=_first)
         ]

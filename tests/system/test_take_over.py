@@ -64,6 +64,8 @@ PICTURES = [Picture(f"p{number}", number / 2, Point(number % 4, number % 2), ("a
 AREAS = [Area(number, number + 1, "x" if number % 2 else None) for number in range(40)]
 LETTERS = [Letter(to=f"you-{number}", lines=["one", "two"]) for number in range(5)]
 RULE = rrule(DAILY, dtstart=datetime(2026, 1, 1, 8, 30))
+#: A rule whose last time has come.
+OVER = rrule(DAILY, dtstart=datetime(2020, 1, 1), until=datetime(2020, 2, 1))
 
 
 class Old:
@@ -149,6 +151,7 @@ async def test_what_waits_comes_at_its_time(old: Old, target: Backend, command: 
     await old.queue.register(OldSend, LETTERS[3], recurrent=60)
     await old.queue.register(OldSend, LETTERS[4], recurrent=timedelta(days=1))
     await old.queue.register(OldCrop, AREAS[0], recurrent=RULE)
+    await old.queue.register(OldCrop, AREAS[1], recurrent=OVER)
     # The next time of a recurrent request waits among the deferred ones.
     await old.queue.register(OldSend, LETTERS[3], defer=30)
     now = datetime.now(UTC)
