@@ -21,6 +21,8 @@ _MOST_DIGITS = 4300
 _TOO_LONG = "Unable to parse input string as an integer, exceeded maximum size"
 #: Beyond it no whole number is taken from a number that may have a fraction.
 _LARGEST = 1 << 63
+#: How much of two names has to be the same, so that one is taken for the other, misspelt.
+_ALMOST = 0.8
 _TRUE = frozenset(("1", "true", "t", "on", "yes", "y"))
 _FALSE = frozenset(("0", "false", "f", "off", "no", "n"))
 
@@ -283,6 +285,23 @@ class FromEnvironment:
         """Names of the variables of the environment that give values to these fields now."""
         meant = {cls._variable(label) for name in fields for label in (name, cls.model_fields[name].variable or name)}
         return [name for name in os.environ if name.upper() in meant]
+
+    @classmethod
+    def misspelt_variables(cls) -> dict[str, str]:
+        """Names of variables of the environment that give no field a value, with the one that is almost the same. Those
+        of other programs may begin as these do, so others are not told.
+        """
+        labels = [label for name, field in cls.model_fields.items() for label in (name, field.variable or name)]
+        known = {cls._variable(label) for label in labels}
+        unknown = [name for name in cls._variables() if name not in known]
+        if not unknown:
+            return {}
+        from difflib import get_close_matches
+
+        begin = len(cls.model_config["env_prefix"])
+        ends = {name[begin:]: name for name in known}
+        found = {name: get_close_matches(name[begin:], ends, 1, _ALMOST) for name in unknown}
+        return {name: ends[ends_so[0]] for name, ends_so in found.items() if ends_so}
 
     @classmethod
     def _variables(cls) -> dict[str, Any]:

@@ -226,6 +226,12 @@ def check_environment() -> None:
         part()
 
 
+def misspelt_variables() -> dict[str, str]:
+    """Names of variables of the environment that have no effect, with the one that may be meant."""
+    every = (LockSettings, StorageSettings, WorkerSettings, SupervisorSettings)
+    return {name: meant for part in every for name, meant in part.misspelt_variables().items()}
+
+
 def check_capacity(capacity_bytes: object) -> None:
     """Raise `ConfigurationError` for what is no number of bytes, or more than any machine has."""
     if type(capacity_bytes) is not int or not 0 <= capacity_bytes <= LARGEST_BYTES:

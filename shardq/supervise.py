@@ -33,7 +33,7 @@ from shardq.model import handler_name
 from shardq.serving import command_line, lifecycle
 from shardq.serving.beside import PAGE_TOKEN, companions
 from shardq.serving.workers import Assignment, init_of, runner, work, worker_of_segment
-from shardq.settings import SupervisorSettings, check_environment
+from shardq.settings import SupervisorSettings, check_environment, misspelt_variables
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.init import module_of
 from shardq.supervisor.code.launch import APPLICATION_ARGV, FUNCTIONS_KEY, MARK, SERVER_URL
@@ -162,6 +162,9 @@ def _supervise(
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
+    if supervises and not resumption:
+        for name, meant in misspelt_variables().items():
+            log.warning("a variable of the environment has no effect", extra={"variable": name, "meant": meant})
     if resumption:
         resumption.inherit(False)
         keep_from_children(resumption.life_writer)

@@ -115,8 +115,9 @@ def test_one_process_may_try_to_serve_twice(url: str, name: str) -> None:
 
 
 def test_the_environment_stands_in_for_flags(start: Start, url: str) -> None:
-    options = {"WORKERS": "3", "URL": url, "CAPACITY": "16M"}
+    options = {"WORKERS": "3", "URL": url, "CAPACITY": "16M", "WORKER": "5"}
     program = start(JOBS, environment={f"QUEUE_SUPERVISOR_{word}": value for word, value in options.items()})
+    program.hear(r"has no effect variable=QUEUE_SUPERVISOR_WORKER meant=QUEUE_SUPERVISOR_WORKERS")
     program.hear(rf"serving url={url} workers=3")
 
     program.workers(3)

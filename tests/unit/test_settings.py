@@ -18,6 +18,7 @@ from shardq.settings import (
     SupervisorSettings,
     WorkerSettings,
     check_environment,
+    misspelt_variables,
     shown,
 )
 from shardq.system.cores import usable_cores
@@ -235,3 +236,19 @@ def test_supervisor_settings_as_options_of_the_command_line() -> None:
 async def test_what_is_no_url_is_named(url: object) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(repr(url))):
         await connect(url)  # type: ignore[arg-type]
+
+
+def test_a_variable_that_is_almost_one_is_told_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    misspelt = {
+        "QUEUE_SUPERVISOR_WORKER": "QUEUE_SUPERVISOR_WORKERS",
+        "QUEUE_SUPERVISOR_LOGLEVEL": "QUEUE_SUPERVISOR_LOG_LEVEL",
+        "QUEUE_STORAGE_CAPACITY_BYTE": "QUEUE_STORAGE_CAPACITY_BYTES",
+        "QUEUE_WORKER_BATCHSIZE": "QUEUE_WORKER_BATCH_SIZE",
+    }
+    # The latter are those of Kubernetes for a service that is called so.
+    others = ("QUEUE_SUPERVISOR_JSON", "QUEUE_SUPERVISOR_WORKERS", "QUEUE_WORKER_IMAGE", "QUEUE_SUPERVISOR_PORT")
+    others += ("QUEUE_SUPERVISOR_SERVICE_HOST", "QUEUE_SUPERVISOR_PORT_80_TCP_PROTO", "QUEUE_LOCK_SERVICE_PORT_HTTP")
+    for name in (*misspelt, *others):
+        monkeypatch.setenv(name, "1")
+
+    assert misspelt_variables() == misspelt
