@@ -31,6 +31,7 @@ from shardq.handler import Handler, check_importable, drive
 from shardq.handling.awaiting import is_awaitable, loop_runs, result_of
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
+from shardq.handling.isolation import as_for_caller
 from shardq.handling.newcomers import announce
 from shardq.handling.pipes import Pipes
 from shardq.handling.prepared import Prepared, messages_of, prepare
@@ -201,7 +202,7 @@ class Queue(Calling, Ticketing):
         heads: _Heads,
     ) -> Prepared:
         """`prepared` for requests whose messages get heads."""
-        facts, places = self.routed(handler, requests)
+        facts, places = as_for_caller(self.routed, handler, requests)
         if is_awaitable(places):
             places = await places
         return self.prepared(facts, requests, places, heads)

@@ -6,14 +6,28 @@ from __future__ import annotations
 
 import sys
 from asyncio import _enter_task, _get_running_loop, _leave_task, _set_running_loop, current_task
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from contextvars import Context, ContextVar
 from typing import Any, TypeVar
 
 #: From 3.14 on a thread has one current task, and another loop refuses to run beside it; before, each loop has its own.
 _ONE_TASK_A_THREAD = sys.version_info >= (3, 14)
 
+#: Whether a loop runs only for the call of code that has none.
+_for_plain_caller: ContextVar[bool] = ContextVar("shardq_for_plain_caller", default=False)
+
 _Result = TypeVar("_Result")
+
+
+async def for_plain_caller(awaitable: Awaitable[_Result]) -> _Result:
+    """What the awaitable returns, for code that has no event loop and runs one for this alone."""
+    _for_plain_caller.set(True)
+    return await awaitable
+
+
+def as_for_caller(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call a function as code of the caller, who sees a running loop, or does not."""
+    return plainly_with(function, arguments) if _for_plain_caller.get() else function(*arguments)
 
 
 def plainly(function: Callable[..., _Result], *arguments: Any) -> _Result:

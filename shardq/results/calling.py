@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from shardq.errors import HandlerError, ResultTimeout
 from shardq.handler import Handler
+from shardq.handling.isolation import for_plain_caller
 from shardq.results.asking import Asking
 from shardq.results.calls import Calls
 from shardq.results.mapping import MapOptions, Mapping, Options
@@ -86,7 +87,8 @@ class Calling(Asking):
         """`call` for code without an event loop. Raises `HandlerError` where one runs in this thread."""
         if asyncio._get_running_loop() is not None:
             raise HandlerError("call_sync cannot wait where an event loop runs: use `await queue.call(...)` there")
-        result: Value = asyncio.run(self.call(handler, request, timeout_s=timeout_s, abandon=abandon))
+        call = self.call(handler, request, timeout_s=timeout_s, abandon=abandon)
+        result: Value = asyncio.run(for_plain_caller(call))
         return result
 
     @overload

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from shardq.errors import HandlerError
+from shardq.handling.isolation import for_plain_caller
 from shardq.results.mapping import Mapping
 from shardq.results.summary import MapProgress, Summary
 
@@ -135,6 +136,6 @@ class SyncResults(_Block[Value]):
     def _has_more(self) -> bool:
         """Wait for the next results. False: all were handed out."""
         self._mapping.check_open()
-        found = self._runner.run(self._mapping.more())
+        found = self._runner.run(for_plain_caller(self._mapping.more()))
         self._ready.extend(found or ())
         return found is not None

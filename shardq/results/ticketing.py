@@ -16,6 +16,7 @@ from shardq.handler import Handler, check_is_handler, drive, find_handler
 from shardq.handling.awaiting import loop_runs
 from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
+from shardq.handling.isolation import for_plain_caller
 from shardq.model import handler_name, inbox_pipe
 from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
@@ -50,8 +51,10 @@ class Ticketing(Asking):
     def submit_sync(self, handler: type[Handler[Any, Any]], request: Any) -> Ticket:
         """`submit` for code without an event loop, and for plain handlers, where it never waits for room."""
         submitted = self.submit(handler, request)
-        ticket: Ticket = drive(submitted) if loop_runs() or inside_handler() else asyncio.run(submitted)
-        return ticket
+        if loop_runs() or inside_handler():
+            ticket: Ticket = drive(submitted)
+            return ticket
+        return asyncio.run(for_plain_caller(submitted))
 
     async def result(
         self, ticket: str, handler: type[Handler[Any, Value]] | None = None, *, timeout_s: float | None = None

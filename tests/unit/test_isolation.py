@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from pydantic import BaseModel, field_validator
 
-from shardq import Handler, Queue, Retry, Worker
+from shardq import Handler, Queue, Retry, Route, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import HandlerTimeout, QueueFull
 from shardq.handling.isolation import InContext, plainly
@@ -244,6 +244,37 @@ def test_each_step_of_a_coroutine_is_in_its_context_and_tells_how_it_ended(run: 
 
     assert run(main()) == "inside"
     assert told == [type(None), type(None), StopIteration]
+
+
+class Routed(Exception):
+    """Out of a route, which ends the call."""
+
+
+class Routing(Handler[Job]):
+    """Says whether its route sees an event loop."""
+
+    @classmethod
+    def route(cls, *requests: Job) -> list[Route]:
+        raise Routed(loop_seen())
+
+    def perform(self, *requests: Job) -> None:
+        """No request comes so far."""
+
+
+def test_a_plain_route_sees_a_loop_only_where_its_caller_has_one(run: Run) -> None:
+    queue = Queue(RuntimeStorage())
+
+    def mapped() -> None:
+        with queue.map_sync(Routing, [Job(1)]) as results:
+            list(results)
+
+    for call in (lambda: queue.call_sync(Routing, Job(1)), lambda: queue.submit_sync(Routing, Job(1)), mapped):
+        with pytest.raises(Routed) as plain:
+            call()
+        assert plain.value.args == (False,)
+    with pytest.raises(Routed) as awaited:
+        run(queue.call(Routing, Job(1)))
+    assert awaited.value.args == (True,)
 
 
 def test_register_sync_raises_on_a_full_storage_in_plain_code_and_does_not_wait(run: Run) -> None:
