@@ -386,7 +386,7 @@ async def steps(storage: RedisStorage, number: int, absent: bool) -> None:
 
 
 async def commands_within(storage: RedisStorage, work: Callable[[], Awaitable[object]]) -> list[int]:
-    """How many commands each script calls meanwhile."""
+    """How many commands each script calls meanwhile, and a quarter of its arguments: one takes so much less time."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.connect(str(running_server().socket))
         monitor.sendall(b"MONITOR\r\n")
@@ -401,7 +401,7 @@ async def commands_within(storage: RedisStorage, work: Callable[[], Awaitable[ob
     commands = list[int]()
     for line in said.splitlines():
         if re.search(rb'\] "EVAL(?:SHA)?" ', line):
-            commands.append(0)
+            commands.append(line.count(b'" "') // 4)
         elif b"lua] " in line:
             commands[-1] += 1
     return commands

@@ -11,15 +11,16 @@ if state.arriving then
     return {0, 0, 0}
 end
 local its, unwanted = thread(args.key), {}
-for place = 2, #ARGV do
-    unwanted[untraced(ARGV[place])] = true
-end
 local tube = its.tubes[args.name]
 if not tube or tube.count == 0 then
     commit()
     return {0, 0, 0}
 end
-local below, budget, go_on = args.below or tube.next, 10000, 0
+for place = 2, #ARGV do
+    unwanted[untraced(ARGV[place])] = true
+end
+-- A message that is looked for takes as long as one that is looked at.
+local below, budget, go_on = args.below or tube.next, 10000 - #ARGV, 0
 -- A message that leaves takes so much longer than one that is looked at.
 local LEAVES = 8
 local from = math.max(tube.head, in_hand_below(its, tube), args.from or 0)

@@ -9,8 +9,8 @@ from shardq.drivers.redis.servers.server import Server
 from shardq.model import key_of
 from shardq.model.trace import distinct
 
-#: How many messages a script looks for at most that wait for their time.
-_AT_ONCE = 256
+#: How many messages a script looks for at most that wait for their time, and in a tube.
+_AT_ONCE, _IN_TUBE_AT_ONCE = 256, 4096
 
 
 class Cancelling:
@@ -24,13 +24,20 @@ class Cancelling:
         key, _, priority = pipe.rpartition("/")
         unwanted = tuple(distinct(messages))
         removed = await self._unwait({"pipe": pipe}, unwanted)
-        for name in (f"f{priority}", priority):
-            at: int | None = None
-            below: int | None = None
-            while at != 0:
-                arguments = {"key": key, "name": name, "from": at, "below": below}
-                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted, once=True)
-                removed += some
+        for start in range(0, len(unwanted), _IN_TUBE_AT_ONCE):
+            for name in (f"f{priority}", priority):
+                removed += await self._take_out(key, name, unwanted[start : start + _IN_TUBE_AT_ONCE])
+        return removed
+
+    async def _take_out(self, key: str, name: str, messages: Sequence[bytes]) -> int:
+        """So many of these messages were in a tube, and left it."""
+        removed = 0
+        at: int | None = None
+        below: int | None = None
+        while at != 0:
+            arguments = {"key": key, "name": name, "from": at, "below": below}
+            some, at, below = await self.server.run_on(key, "remove", arguments, *messages, once=True)
+            removed += some
         return removed
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
