@@ -53,7 +53,8 @@ def _kept(owner: type, name: str) -> Callable[[Any], Any]:
 _cause, _context = _kept(BaseException, "__cause__"), _kept(BaseException, "__context__")
 _suppressed, _traceback = _kept(BaseException, "__suppress_context__"), _kept(BaseException, "__traceback__")
 _arguments, _attributes = _kept(BaseException, "args"), _kept(BaseException, "__dict__")
-_members = _kept(BaseExceptionGroup, "exceptions")
+#: The exceptions of a group.
+members = _kept(BaseExceptionGroup, "exceptions")
 #: Where in the source the error is.
 _PLACES = ("lineno", "offset", "end_lineno", "end_offset")
 _syntax = {name: _kept(SyntaxError, name) for name in ("msg", "filename", "text", *_PLACES)}
@@ -174,14 +175,14 @@ class _Painter:
         return _named(_Portrait, kind)
 
     def _of_group(self, error: BaseException, kind: type[BaseException], levels: int) -> _Portrait:
-        members, shown_members = _members(error), []
-        for member in members[:_GROUP]:
+        all_members, shown_members = members(error), []
+        for member in all_members[:_GROUP]:
             if self._left > 0 and id(member) not in self._seen:
                 shown_members.append(self.chain(member, levels - 1))
         if not shown_members:
             return _named(_Portrait, kind)
         likeness = _named(_PortraitOfGroup, kind, "", shown_members)
-        if left := len(members) - len(shown_members):
+        if left := len(all_members) - len(shown_members):
             likeness.add_note(f"[{left:,} more exceptions of this group are not shown]")
         return likeness
 

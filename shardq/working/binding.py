@@ -32,7 +32,7 @@ from shardq.tracing.api import is_there
 from shardq.tracing.processing import processing
 from shardq.working.callers import Callers, tell_holders
 from shardq.working.code import Code, decodable
-from shardq.working.failure import Failures, Unready
+from shardq.working.failure import Failures, Unready, lack_in
 from shardq.working.in_hand import InHand
 from shardq.working.lease import Lease
 from shardq.working.outbox import Outbox
@@ -287,6 +287,8 @@ class Binding:
         except (Exception, SystemExit) as error:
             if self.is_lost_by(error):
                 raise
+            if lack := lack_in(error):
+                return await self._failures.of_room(batch, self._in_hand.left, lack)
             return await self._failed(batch, error)
         try:
             if steps:

@@ -36,7 +36,7 @@ from shardq.model import (
 )
 from shardq.outputs import Output
 from shardq.protocols import Storage
-from shardq.text.portrait import Alarm, line, portrait, text
+from shardq.text.portrait import Alarm, line, members, portrait, text
 from shardq.text.printable import cut_to_bytes
 from shardq.working.callers import tell_holders
 from shardq.working.outcome import Done, Leave
@@ -230,6 +230,22 @@ def unready(error: OSError) -> Unready | None:
     read a table: the next try may find one. None for another error.
     """
     return Unready(str(error)) if error.errno in (errno.EMFILE, errno.ENFILE) else None
+
+
+def lack_in(error: BaseException) -> QueueFull | None:
+    """The lack of room that all is about which came out of a group of tasks. None: something else went wrong."""
+    found, left, seen = None, [error], set[int]()
+    while left:
+        each = left.pop()
+        if issubclass(type(each), BaseExceptionGroup):
+            # One may be in several groups: to go into it each time may have no end.
+            left += () if id(each) in seen else members(each)
+            seen.add(id(each))
+        elif isinstance(each, QueueFull):
+            found = each
+        else:
+            return None
+    return found
 
 
 def spent(retry: Retry, attempts: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -33,8 +34,16 @@ from tests.support.workers import (
 )
 
 
-async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Queue) -> None:
-    plans.extend([failing_after(0, QueueFull)] * 4)
+def in_tasks(text: str) -> Exception:
+    """As a `TaskGroup` raises it whose tasks register."""
+    return ExceptionGroup("tasks", [QueueFull(text), ExceptionGroup("further", [QueueFull(text)])])
+
+
+@pytest.mark.parametrize("error", [QueueFull, in_tasks])
+async def test_no_room_in_a_handler_costs_no_attempt(
+    backend: Backend, queue: Queue, error: Callable[[str], Exception]
+) -> None:
+    plans.extend([failing_after(0, error)] * 4)
     await queue.register(Once, *one_each(4))
 
     await run(new_worker(backend, queue), 4)
@@ -52,6 +61,15 @@ async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Qu
 
     assert batches() == [(0, 1, 2, 3, 4, 5), (2, 3), (4, 5)]
     assert await queue.storage.backlog() == Counts(6, 6)
+
+
+async def test_what_fails_beside_tasks_without_room_costs_an_attempt(backend: Backend, queue: Queue) -> None:
+    plans.append(failing_after(0, lambda text: ExceptionGroup("tasks", [QueueFull(text), ValueError(text)])))
+    await queue.register(Once, Item(0, 0))
+
+    await run(new_worker(backend, queue), 1)
+
+    assert len(await letters(queue)) == 1
 
 
 async def test_a_thread_without_room_does_not_keep_others_waiting(backend: Backend, queue: Queue) -> None:
