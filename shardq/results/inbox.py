@@ -58,7 +58,8 @@ class OpenInbox:
         """The replies that arrived, as soon as there are any. Empty: after so many seconds there are none. Those of the
         call before leave the inbox. Raises `FencedError` where the claim on it is over.
         """
-        former, self._hand = self._hand, self._hand._replace(batch=EMPTY)
+        former = self._hand
+        self._hand = Hand(former.key, former.token, EMPTY)
         try:
             found = await self._storage.rest(former, _NO_OTHERS, _TERMS, timeout_s)
         except FencedError as error:
