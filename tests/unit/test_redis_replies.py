@@ -60,6 +60,7 @@ SAID: list[tuple[str, type[Exception]]] = [
     ("ERR AUTH <password> called without any password configured for the default user.", StorageRefused),
     ("DENIED Redis is running in protected mode because protected mode is enabled", StorageRefused),
     ("ERR DB index is out of range", ConfigurationError),
+    ("ERR This instance has cluster support disabled", ConfigurationError),
     ("ERR unknown command 'WAITAOF', with args beginning with: '1'", ConfigurationError),
     ("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.", ConfigurationError),
     ("FENCED token 1 is not the current claim on a", FencedError),
@@ -119,10 +120,17 @@ def test_a_certificate_that_is_not_trusted_says_what_to_do(code: int, advice: st
     assert re.search(f"is not trusted: as OpenSSL says it: .*{advice}", str(told))
 
 
-async def test_what_speaks_another_protocol_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks another protocol than Redis"),
+        (b"-MOVED 866 10.0.0.7:6379\r\n", r"is a server of a cluster: .*begin the URL with redis\+cluster://"),
+    ],
+)
+async def test_where_no_storage_can_be_it_is_said_why(said: bytes, reason: str, tmp_path: Path) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.write(said)
         writer.close()
 
     path, errors = str(tmp_path / "socket"), list[object]()
@@ -130,9 +138,9 @@ async def test_what_speaks_another_protocol_is_named(tmp_path: Path) -> None:
     async with await asyncio.start_unix_server(answer, path):
         storage = RedisStorage(Address(path=path))
         storage.server.most_patience_s = 0.0
-        with pytest.raises(StorageUnavailable, match="speaks another protocol than Redis"):
+        with pytest.raises(StorageUnavailable, match=reason):
             await storage.backlog()
-        with pytest.raises(StorageUnavailable, match="speaks another protocol than Redis"):
+        with pytest.raises(StorageUnavailable, match=reason):
             await asyncio.to_thread(drive, storage.backlog())
         await storage.close()
     assert errors == []

@@ -48,7 +48,7 @@ class Elsewhere(Outage):
 
 
 class Moving(Outage):
-    """The keys are on their way to another server: in a moment they are there."""
+    """The keys are at another server of its cluster, or on their way there: in a moment they are."""
 
 
 class TooFewCopies(Outage):
@@ -70,6 +70,9 @@ _WORDLESS: dict[str, Callable[[str], Exception]] = {
     "executing the script": lambda text: StorageRefused(_refused(text)),
     "ACL failure": lambda text: StorageRefused(_refused(text)),
     "appendonly": lambda text: ConfigurationError(f"fsync=true needs a server with appendonly yes: {text}"),
+    "cluster support disabled": lambda text: ConfigurationError(
+        f"the server is none of a cluster: {text}: begin the URL with redis:// or rediss://"
+    ),
     "nknown command": lambda text: ConfigurationError(
         f"Redis 6.2 or later is needed, or Valkey, and for fsync=true Redis 7.2: {text}"
     ),

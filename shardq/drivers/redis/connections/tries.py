@@ -7,6 +7,7 @@ import random
 import time
 from typing import Any
 
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.replies import Moving, TooFewCopies
 from shardq.errors import StorageUnavailable, StorageUnconfirmed
 
@@ -42,6 +43,11 @@ class Tries:
         return random.uniform(0, min(self._longest_pause_s, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
 
     def _given_up(self, reason: Exception) -> StorageUnavailable:
+        if isinstance(reason, Moving) and isinstance(self._address, Address):
+            return StorageUnavailable(
+                f"{self._address} is a server of a cluster: {reason}: begin the URL with redis+cluster:// or "
+                "rediss+cluster://"
+            )
         if not isinstance(reason, TooFewCopies):
             return StorageUnavailable(
                 f"no answer from {self._address}: {_said(reason)}: see that the server runs, then try again"
