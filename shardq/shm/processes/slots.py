@@ -164,6 +164,12 @@ class Slots:
         finally:
             self._namespace = None
 
+    def pid_of(self, slot: int) -> int:
+        """Pid of the live process that holds the slot, there where it counts. While a process takes a slot, the former
+        one's stands there, so the kernel is asked first.
+        """
+        return holder_of(self._descriptor, FIRST_SLOT_BYTE + slot) or self._words[self.word(slot) + at.SLOT_PID]
+
     def pid_here(self, slot: int) -> int:
         """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see. One that
         is dying still counts: its end can be waited for.

@@ -87,7 +87,7 @@ class Supervision:
 
     def other_pids(self) -> list[int]:
         """Their process ids."""
-        return [self._field(slot, at.SLOT_PID) for slot in self.others()]
+        return [self._slots.pid_of(slot) for slot in self.others()]
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
         """Accept nothing any more, provided that no other process is attached and nothing is queued, in hand, dead,
