@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from shardq.metrics.families import FAMILIES, Distribution, Family
 from shardq.metrics.looks import Look, Looks
+from shardq.text.printable import printable
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -45,7 +46,14 @@ def number(value: float) -> str:
 
 
 def _labels(names: Sequence[str], values: Sequence[str]) -> list[str]:
-    return [f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True)]
+    return [f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)]
+
+
+def _escaped(value: str) -> str:
+    """The value of a label. A character that is not simply visible is written as Python does, whatever the text is
+    written to: standard output would escape it later, in a way that the format does not have.
+    """
+    return printable(value, keep="\n").translate(_ESCAPES)
 
 
 def _braced(labels: Sequence[str]) -> str:

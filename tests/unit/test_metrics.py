@@ -24,6 +24,7 @@ from shardq.sampling import Queued
 from shardq.settings import StorageSettings
 from shardq.shm import words as at
 from shardq.shm.observing.observer import PAGE_THREADS
+from shardq.text.printable import printable
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.metrics import parsed, total, values_of
@@ -167,6 +168,16 @@ def test_no_age_is_told_that_a_storage_does_not_say() -> None:
     name, found = "shardq_oldest_request_age_seconds", parsed(text_of(Look(waiting=waiting)))
     ages = {key[1]: age_s for key, age_s in found.items() if key[0] == name}
     assert ages == {"m/Idle": 0.0, "m/Late": 7.5}
+
+
+async def test_a_label_is_read_by_parsers_whatever_is_in_a_name(storage: SharedStorage) -> None:
+    names = ['m/"quoted"', "m/back\\slash", "m/two\nlines", "m/\u2028\x1b[31m"]
+    for name in names:
+        assert await storage.append([(f"{name}/0/0", [b"1"])])
+    told = text(storage)
+
+    assert told == printable(told, keep="\n")  # standard output changes nothing
+    assert values_of(told, "shardq_queued_requests", "handler") == {*names[:3], r"m/\u2028\x1b[31m"}
 
 
 def test_those_that_are_counted_keep_their_labels() -> None:
