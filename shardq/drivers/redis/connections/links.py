@@ -13,7 +13,7 @@ import hiredis
 
 from shardq.drivers.redis.connections import copies
 from shardq.drivers.redis.connections.calls import Calls
-from shardq.drivers.redis.connections.replies import Elsewhere, Moving, NoMemory, Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.connections.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.connections.scripts import Command, Sendable, Words
 from shardq.drivers.redis.connections.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
 from shardq.drivers.redis.connections.wire import Disconnected, Orphan, Wire, packed
@@ -179,7 +179,7 @@ class Link:
     def _puzzled(self, reason: Exception, slot: int) -> None:
         """A call failed: what is known of the servers may be no longer true."""
         self.upsets += 1
-        if isinstance(reason, Elsewhere | Moving):  # where the servers of a cluster are known, they have links of their own
+        if isinstance(reason, Elsewhere):
             if self._wire is not None:
                 self._wire.close()
             if self.on_elsewhere:

@@ -13,7 +13,7 @@ import hiredis
 
 from shardq.drivers.redis.connections import copies
 from shardq.drivers.redis.connections.calls import Calls
-from shardq.drivers.redis.connections.replies import Elsewhere, Moving, NoMemory, Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.connections.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.connections.scripts import Command, Sendable, Words
 from shardq.drivers.redis.connections.tries import LONGEST_PAUSE_S, PATIENCE_S, Tries
 from shardq.drivers.redis.connections.wire import Disconnected, PlainWire, packed
@@ -120,7 +120,7 @@ class PlainLink:
 
     def _puzzled(self, reason: Exception) -> None:
         """See `Link`."""
-        if isinstance(reason, Elsewhere | Moving):
+        if isinstance(reason, Elsewhere):
             self.close()
 
     def _ready(self, slot: int) -> PlainWire | None:

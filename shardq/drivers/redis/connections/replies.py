@@ -44,10 +44,10 @@ class Outage(Exception):
 
 
 class Elsewhere(Outage):
-    """The server is a replica: a new connection may lead to its master."""
+    """The server is a replica, or has not the keys: a new connection may lead to the one that is meant."""
 
 
-class Moving(Outage):
+class Moving(Elsewhere):
     """The keys are at another server of its cluster, or on their way there: in a moment they are."""
 
 
