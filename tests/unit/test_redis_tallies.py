@@ -6,19 +6,22 @@ import math
 import os
 from collections.abc import AsyncIterator
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.tallies import MOST_TALLIED, OTHER, RATE_SPAN_S, handlers_of, sums_of
-from shardq.drivers.redis.verbs import tallying
+from shardq.drivers.redis.verbs import presence, tallying
 from shardq.drivers.redis.verbs.tallying import SAID_EACH_S
 from shardq.errors import FencedError
 from shardq.model import Hand, HandlerView, Terms
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
+from tests.support.redis_proxy import proxied
 from tests.support.redis_server import miscounted, removed_when_right, running_server
+from tests.support.tasks import finished
 
 HANDLER = "app.jobs/Resize"
 KEY, PIPE = f"{HANDLER}/0", f"{HANDLER}/0/0"
@@ -105,6 +108,20 @@ async def test_what_was_counted_before_a_refused_turn_is_said_later(
 
     view = (await views(storage))[HANDLER]
     assert (view.done, view.batches) == (1, 1)
+
+
+async def test_a_process_that_ends_waits_for_no_silent_server(
+    storage: RedisStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "_PATIENCE_S", 0.05)
+    async with proxied(tmp_path, running_server().socket) as proxy:
+        its = RedisStorage(Address(path=str(proxy.socket)), storage.settings)
+        assert await its.append([(PIPE, [b"x"])])
+        hand = await its.turn(None, None, TERMS)
+        assert hand
+        assert await its.pop(hand, 1)
+        proxy.is_silent = True
+        await finished(its.close())
 
 
 async def test_a_handler_that_nobody_serves_has_a_rate_beside_others(storage: RedisStorage) -> None:

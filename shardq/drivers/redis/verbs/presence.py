@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -134,7 +134,11 @@ class Presence:
 
 async def say_end(server: Server, family: Family) -> None:
     """The family is no more. It is tried once."""
-    step = server.run("family", HOME, {"left": family.mark}, patience_s=0.0)
+    await in_a_moment(server.run("family", HOME, {"left": family.mark}, patience_s=0.0))
+
+
+async def in_a_moment(step: Awaitable[object]) -> None:
+    """Wait for what a process says in its end. Raises `TimeoutError` where the server is silent."""
     if blocking.blocking:
         await step
         return

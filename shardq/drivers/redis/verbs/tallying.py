@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.presence import in_a_moment
 from shardq.errors import ShardqError
 from shardq.model import EMPTY, INBOX, Batch, bucket_of, split_key
 
@@ -111,8 +112,8 @@ class Tallying:
         """Say what was counted where no other script does. A server that does not answer at once is not told."""
         told = self.say().told
         if told:
-            with suppress(ShardqError):
-                await self._server.run("tally", 0, told, patience_s=0.0)
+            with suppress(ShardqError, TimeoutError):
+                await in_a_moment(self._server.run("tally", 0, told, patience_s=0.0))
 
     def _of(self, key: str) -> dict[str, int]:
         return self._tallies.setdefault(split_key(key)[0], {})
