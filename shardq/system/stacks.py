@@ -186,11 +186,11 @@ def _state(pid: int) -> bytes:
 
 
 def _listens(pid: int) -> bool:
-    return _has(Path(f"/proc/{pid}/status").read_text(), "SigCgt")
+    return _has(Path(f"/proc/{pid}/status").read_bytes(), "SigCgt")
 
 
 def _is_pending(pid: int) -> bool:
-    return _has(Path(f"/proc/{pid}/status").read_text(), "ShdPnd")
+    return _has(Path(f"/proc/{pid}/status").read_bytes(), "ShdPnd")
 
 
 def _threads(pid: int) -> frozenset[str]:
@@ -202,12 +202,12 @@ def _holding_back(pid: int) -> frozenset[str]:
     found = set[str]()
     for thread in _threads(pid):
         with suppress(FileNotFoundError, ProcessLookupError):
-            if _has(Path(f"/proc/{pid}/task/{thread}/status").read_text(), "SigBlk"):
+            if _has(Path(f"/proc/{pid}/task/{thread}/status").read_bytes(), "SigBlk"):
                 found.add(thread)
     return frozenset(found)
 
 
-def _has(status: str, field: str) -> bool:
-    """Whether the signal is in a set of a process's status."""
-    found = re.search(rf"^{field}:\s*([0-9a-f]+)$", status, re.MULTILINE)
+def _has(status: bytes, field: str) -> bool:
+    """Whether the signal is in a set of a process's status. The name that stands there may be of any bytes."""
+    found = re.search(rb"^%s:\s*([0-9a-f]+)$" % field.encode(), status, re.MULTILINE)
     return found is not None and bool(int(found[1], 16) >> (SIGNAL - 1) & 1)

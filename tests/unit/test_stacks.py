@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,19 @@ def test_all_threads_are_told(begin: Begin) -> None:
     pid = begin(two).pid
     until_in(pid, "searches")
     assert until_in(pid, "waits").text.count("most recent call first") == 2
+
+
+def test_a_name_of_other_than_utf_8_holds_no_stack_back(begin: Begin) -> None:
+    """The kernel cuts the name of a thread after 15 bytes, which may be in the middle of a character."""
+
+    def waits_under_a_name() -> None:
+        Path("/proc/self/comm").write_text("fourteen bytesü")
+        waits()
+
+    child = begin(waits_under_a_name)
+
+    assert "in waits" in until_in(child.pid, "waits").text
+    assert b"\xc3\n" in Path(f"/proc/{child.pid}/comm").read_bytes()
 
 
 def test_nothing_of_a_question_is_left(begin: Begin) -> None:
