@@ -52,19 +52,24 @@ def _quotas(process: Path) -> list[int]:
 
 def _groups(text: str) -> Iterator[tuple[bool, PurePosixPath]]:
     """The control group that bounds the processor, for version 2 (True) and 1."""
-    for line in text.splitlines():
+    for line in _lines(text):
         _, controllers, path = line.split(":", 2)
         if not controllers or "cpu" in controllers.split(","):
             yield not controllers, PurePosixPath(path)
 
 
 def _mounts(text: str) -> Iterator[_Mount]:
-    for line in text.splitlines():
+    for line in _lines(text):
         # Fields in front of the dash: numbers, the root of the mount, its point, options; behind it: type, source.
-        before, _, after = (part.split() for part in line.partition(" - "))
+        before, _, after = (part.split(" ") for part in line.partition(" - "))
         kind, _, options = after[:3]
         if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options.split(",")):
             yield _Mount(Path(_plain(before[4])), PurePosixPath(_plain(before[3])), kind == "cgroup2")
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Names have characters that end a line or a word elsewhere, and a mount may have a source without a name."""
+    return filter(None, text.split("\n"))
 
 
 def _plain(path: str) -> str:

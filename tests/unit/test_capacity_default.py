@@ -91,6 +91,17 @@ def test_in_a_container_with_groups_of_its_own(tree: Tree, group: str) -> None:
     assert tree.limit == 100 * MIB
 
 
+def test_mounts_of_any_name_beside_it_change_nothing(tree: Tree) -> None:
+    tree.of_second_kind("/a")
+    tree.set("a", "memory.max", 256 * MIB)
+    mounts = tree.process / "mountinfo"
+    for name in (b"no UTF-8: \xff", "a line: \u2028".encode(), "a space: \u3000 ".encode()):
+        name = name.replace(b" ", rb"\040")
+        mounts.write_bytes(b"24 1 0:3 / /media/" + name + b" rw - ext4 /dev/sda rw\n" + mounts.read_bytes())
+
+    assert tree.limit == 256 * MIB
+
+
 def test_in_a_container_that_sees_its_own_group_only(tree: Tree) -> None:
     tree.of_first_kind("/docker/4711", root="/docker/4711")
     tree.set(".", "memory.limit_in_bytes", 100 * MIB)

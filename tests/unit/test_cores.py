@@ -92,6 +92,17 @@ def test_a_quota_counts_in_whole_cores(process: Path, mount: Mount, text: str, e
     assert usable_cores(process) == expected
 
 
+@pytest.mark.parametrize("point", [b"/media/\xff", "/media/\u2028".encode(), "/media/\u3000".encode(), b"/media"])
+@pytest.mark.parametrize("source", [b"/dev/sda", b""])
+def test_mounts_of_any_name_beside_it_change_nothing(process: Path, mount: Mount, point: bytes, source: bytes) -> None:
+    in_groups(process, "0::/app")
+    bound(mount("cgroup2") / "app", "150000 100000")
+    mounts = process / "mountinfo"
+    mounts.write_bytes(b"24 1 0:3 / " + point + b" rw - ext4 " + source + b" rw\n" + mounts.read_bytes())
+
+    assert usable_cores(process) == 2
+
+
 def test_the_lowest_quota_on_the_way_up_counts(process: Path, mount: Mount) -> None:
     point = mount("cgroup2")
     bound(point / "slice" / "app", "max 100000")

@@ -55,7 +55,7 @@ def memory_limit_bytes(process: Path = Path("/proc/self")) -> int | None:
 
 def _groups(process: Path) -> Iterator[tuple[str, str]]:
     """Which group the process is in, by the kind of file system: lines like `4:memory:/a/b`, `0::/a/b`."""
-    for line in (process / "cgroup").read_text().splitlines():
+    for line in _lines(process / "cgroup"):
         number, controllers, group = line.split(":", 2)
         if "memory" in controllers.split(","):
             yield "cgroup", group
@@ -65,12 +65,17 @@ def _groups(process: Path) -> Iterator[tuple[str, str]]:
 
 def _mounts(process: Path) -> Iterator[tuple[str, str, Path]]:
     """Where such file systems are mounted: kind, which group is the root of what is seen there, and the place."""
-    for line in (process / "mountinfo").read_text().splitlines():
+    for line in _lines(process / "mountinfo"):
         before, _, after = line.partition(" - ")
-        root, place = before.split()[3:5]
+        root, place = before.split(" ")[3:5]
         kind, _, options = after.split(" ", 2)
         if kind == "cgroup2" or (kind == "cgroup" and "memory" in options.split(",")):
             yield kind, root, Path(place.replace(r"\040", " "))
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Names in it may be of any bytes, and have characters that end a line elsewhere."""
+    return filter(None, file.read_text("utf-8", "surrogateescape").split("\n"))
 
 
 def _upwards(group: str, root: str, place: Path) -> Iterator[Path]:
