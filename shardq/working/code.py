@@ -38,6 +38,8 @@ class Code:
         it takes too long and can be interrupted, and `ClaimLost` where it waits while the claim is lost.
         """
         result = InContext(context, call(function, *arguments, batch=batch), self._hooks.after_step)
+        task = asyncio.current_task()
+        former = task.cancelling() if task else 0
         try:
             if self._lease is not None:
                 return await self._lease.unless_lost(self._in_time(result))
@@ -47,7 +49,7 @@ class Code:
         except (Exception, SystemExit):
             raise
         except BaseException as error:
-            self._contain(error)
+            self._contain(error, task is not None and task.cancelling() > former)
             raise
 
     def result_at_once(
@@ -85,22 +87,22 @@ class Code:
     async def _in_time(self, result: InContext) -> Any:
         return await (result if self._timeout_s is None else within(self._timeout_s, result, self._hooks.alarm))
 
-    def _contain(self, error: BaseException) -> None:
+    def _contain(self, error: BaseException, cancelled: bool = False) -> None:
         """Raise what came out of the handler's code as a `HandlerError`, unless it is meant for the code that runs the
-        worker.
+        worker. `cancelled`: whether its task was, while the code ran.
         """
-        if not self._comes_from_outside(error):
+        if not self._comes_from_outside(error, cancelled):
             raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
 
-    def _comes_from_outside(self, error: BaseException) -> bool:
+    def _comes_from_outside(self, error: BaseException, cancelled: bool) -> bool:
         """Whether what came out of the handler's code is meant for the code that runs the worker: a cancellation of its
         loop, or an interrupt. In a supervised worker nothing is: all comes from the handler.
         """
-        task = asyncio.current_task()
-        if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
+        if issubclass(type(error), asyncio.CancelledError) and not cancelled:
             return False
         if self._hooks.interruptible:
             return True
+        task = asyncio.current_task()
         while task and task.uncancel():
             continue
         return False

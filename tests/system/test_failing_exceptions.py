@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,29 @@ async def test_it_may_as_well_come_from_start_or_stop(
         [record] = [record for record in caplog.records if record.message == event]
         assert record.levelno == logging.ERROR
         assert "malign." in logging.Formatter().format(record) or how in ("interrupts", "exits")
+
+
+async def test_a_cancellation_that_a_handler_took_is_not_that_of_the_loop(queue: Queue, worker: Worker) -> None:
+    """As of a library that ends its own waiting so. Its task counts as cancelled from then on."""
+
+    async def takes_it(handler: Once, items: Sequence[Item]) -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+    async def raises(handler: Once, items: Sequence[Item]) -> None:
+        raise asyncio.CancelledError
+
+    plans.extend([takes_it, raises])
+    worker.settings.batch_size = 1
+    await queue.register(Once, *one_each(2))
+
+    await run(worker, 2)
+
+    [letter] = await letters(queue)
+    assert "CancelledError came out of the handler" in letter.error
 
 
 class FullOf(QueueFull):
