@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+import threading
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, shown
@@ -15,6 +16,20 @@ from shardq.working.outbox import Outbox
 
 if TYPE_CHECKING:
     from shardq.working.worker import Worker
+
+
+class _OneThread:
+    """Within, no other thread is."""
+
+    def __init__(self) -> None:
+        # Reentrant: an exception may leave it held by the thread that it interrupted, which is the worker's.
+        self._lock = threading.RLock()
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._lock.release()
 
 
 class InHand:
@@ -30,7 +45,7 @@ class InHand:
         self._outbox = outbox
         self._callers = callers
         # What is acknowledged is known once the storage answered: until then another acknowledgement waits.
-        alone: AbstractAsyncContextManager[Any] = asyncio.Lock() if self._storage.suspends else nullcontext()
+        alone: AbstractAsyncContextManager[Any] = asyncio.Lock() if self._storage.suspends else _OneThread()
         self._alone = alone
         self.claim(hand)
         self.batch: Batch | None = None

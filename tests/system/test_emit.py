@@ -26,7 +26,7 @@ from shardq.working.outbox import Outbox
 from tests.conftest import OpenBackend
 from tests.faults.kit.points import Child
 from tests.support.drivers import MIB, Backend
-from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
+from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, suspended
 from tests.support.workers import (
     Impatient,
     Item,
@@ -508,6 +508,36 @@ async def test_tasks_and_threads_of_asyncio_emit_for_the_batch(queue: Queue, wor
     await run(worker, 20, handler=Once)
 
     assert sorted(await stored(queue)) == sorted([*range(20), *range(20)])
+
+
+@pytest.mark.requires("immediate")
+async def test_threads_of_asyncio_acknowledge_one_after_the_other(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, inside, second = queue.storage.pop, threading.Event(), threading.Event()
+
+    async def pop(hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
+        if count == 1:
+            inside.set()
+            second.wait(NEVER_S)
+        return await usual(hand, count, outputs)
+
+    async def acknowledge(handler: Once, items: Sequence[Item]) -> None:
+        await handler.emit(Sent, items[0])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(handler.acknowledge_sync, 1))
+            await asyncio.to_thread(inside.wait, LIMIT_S)
+            await asyncio.to_thread(handler.acknowledge_sync, 2)
+            second.set()
+
+    monkeypatch.setattr(queue.storage, "pop", pop)
+    plans.append(acknowledge)
+    await queue.register(Once, *one_each(2))
+
+    await run(worker, 2, handler=Once)
+
+    assert batches() == [(0, 1)]
+    assert await stored(queue) == [0]
 
 
 class Forgetful(Plain):
