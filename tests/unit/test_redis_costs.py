@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 
 from shardq import Handler, Queue, Route, Worker
+from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import Wire
 from shardq.drivers.redis.lock import RedisLock
@@ -181,6 +182,16 @@ async def test_10_those_that_sleep_leave_no_span_without_a_look(storage: RedisSt
         span = round((looks_at_us - first) / net_us)
         assert span == min(set(range(10)) - set(asleep.values()))
         asleep[name] = span
+
+
+async def test_10_a_look_that_is_made_again_leaves_no_former_span(storage: RedisStorage) -> None:
+    """As where the answer to the first one was lost, and its span is over by then."""
+    name = f"{storage.server.prefix}bell:none#1"
+    for net_us in (10**15, 10**14):
+        await storage.server.run("look", 0, {"served": [HANDLER], "sleeper": name, "net_us": net_us})
+    assert await wrongs(storage.server) == []
+    await storage.server.run("leave", 0, {"sleeper": name})
+    assert await wrongs(storage.server) == []
 
 
 async def test_10_of_calls_that_wait_for_room_one_looks_in_a_span(storage: RedisStorage) -> None:

@@ -7,14 +7,6 @@ local WORK, ANY_WORK, ROOM, QUIET, ALL_DONE = 'work\0', 'work\0*', 'room', 'quie
 -- Events for which this script found that none sleeps: many threads may get work in one call.
 local unheard = {}
 
-local function lie_down(name, events)
-    redis.call('HSET', SLEEPS, name, cmsgpack.pack(events))
-    for _, event in ipairs(events) do
-        unheard[event] = nil
-        redis.call('ZADD', SLEEPERS, 0, event .. '\0' .. name)
-    end
-end
-
 -- Returns whether it slept.
 local function get_up(name)
     local events = redis.call('HGET', SLEEPS, name)
@@ -26,6 +18,16 @@ local function get_up(name)
         redis.call('ZREM', SLEEPERS, event .. '\0' .. name)
     end
     return true
+end
+
+local function lie_down(name, events)
+    -- Where the answer to a call was lost, and it is made again, the sleeper lies there already, in another span.
+    get_up(name)
+    redis.call('HSET', SLEEPS, name, cmsgpack.pack(events))
+    for _, event in ipairs(events) do
+        unheard[event] = nil
+        redis.call('ZADD', SLEEPERS, 0, event .. '\0' .. name)
+    end
 end
 
 -- Returns whether its process hears it: a process that died does not.
