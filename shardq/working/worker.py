@@ -25,6 +25,7 @@ from shardq.working.failure import PAUSE_WHEN_FULL_S
 from shardq.working.handlers import Handlers
 from shardq.working.hooks import Hooks
 from shardq.working.outcome import End, Leave, MovedOn
+from shardq.working.streaks import Streaks
 from shardq.working.waiting import Waiting
 
 log = logging.getLogger("shardq.worker")
@@ -57,9 +58,9 @@ class Worker:
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
         self._hand: Hand | None = None
         """A thread that the storage claimed for this worker in the step in which it released the one before."""
-        self._failures: dict[str, int] = {}
+        self._failures = Streaks()
         """How often in a row the handler of a thread did not start here."""
-        self._without_room: dict[str, int] = {}
+        self._without_room = Streaks()
         """How often in a row a thread got no further here for lack of room."""
 
     async def loop(
@@ -130,7 +131,7 @@ class Worker:
     def went_on(self, key: str, hand: Hand, done: int) -> None:
         """Take note that the storage released a thread after so many requests, and that a stay goes on in this one."""
         self._moved_on(key, hand, done)
-        self._failures.pop(hand.key, None)
+        self._failures.end(hand.key)
 
     @property
     def progress(self) -> Progress | None:
@@ -202,14 +203,14 @@ class Worker:
             return
         await self.lock.release(key, self._pause_when_full_s(key) if end.for_room else end.pause_s)
         if done:
-            self._without_room.pop(key, None)
+            self._without_room.end(key)
 
     def _moved_on(self, key: str, hand: Hand | None, done: int) -> None:
         self.lock.forget(key)
         if hand:
             self.lock.adopt(hand.key, hand.token)
         if done:
-            self._without_room.pop(key, None)
+            self._without_room.end(key)
 
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not. Raises `ClaimLost`
@@ -225,15 +226,15 @@ class Worker:
                 raise
             log.error("handler did not start", extra={"key": key}, exc_info=portrait(error, self.hooks.alarm))
             return False
-        self._failures.pop(key, None)
+        self._failures.end(key)
         return True
 
     def _backoff_s(self, key: str) -> float:
         """How long the thread of a handler that does not start rests, longer each time in a row."""
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        return float(min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 30), LONGEST_BACKOFF_S))
+        times = self._failures.again(key)
+        return float(min(FIRST_BACKOFF_S * 2 ** min(times - 1, 30), LONGEST_BACKOFF_S))
 
     def _pause_when_full_s(self, key: str) -> float:
         """How long a thread rests that found no room for what its handler registers, longer each time in a row."""
-        times = self._without_room[key] = self._without_room.get(key, 0) + 1
+        times = self._without_room.again(key)
         return float(min(PAUSE_WHEN_FULL_S * 2 ** min(times - 1, 30), LONGEST_PAUSE_WHEN_FULL_S))
