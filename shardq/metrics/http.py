@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 #: Most bytes of what a caller sends, and for how long it may take to send that, and to take the answer.
 MOST_BYTES, PATIENCE_S = 8192, 5.0
-#: So many callers are answered at a time; others are sent away.
-MOST_CALLERS = 16
+#: So many callers are answered at a time; others are sent away, once they have sent their request, or after so long.
+MOST_CALLERS, _HURRY_S = 16, 0.25
 
 
 class Answer(NamedTuple):
@@ -59,23 +59,22 @@ class Answerer:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with_text = True
-        if self._callers > MOST_CALLERS:
+        is_one_too_many, with_text = self._callers > MOST_CALLERS, True
+        # Also what is sent away is read: closed before that, a connection is reset, and the answer may be lost.
+        answer = await self._read(reader, min(_HURRY_S, self._patience_s) if is_one_too_many else self._patience_s)
+        if isinstance(answer, Request):
+            with_text = answer.method != "HEAD"
+            answer = _MANY if is_one_too_many else await self._answering(answer)
+        elif is_one_too_many:
             answer = _MANY
-        else:
-            found = await self._read(reader)
-            if isinstance(found, Request):
-                with_text = found.method != "HEAD"
-                found = await self._answering(found)
-            answer = found
         writer.transport.set_write_buffer_limits(0)  # so that `drain` waits until all is taken
         writer.write(encoded(answer, with_text=with_text))
         async with asyncio.timeout(self._patience_s):
             await writer.drain()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Request | Answer:
+    async def _read(self, reader: asyncio.StreamReader, patience_s: float) -> Request | Answer:
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(patience_s):
                 head = await reader.readuntil(b"\r\n\r\n")
         except TimeoutError:
             return _LATE

@@ -101,6 +101,11 @@ async def test_no_more_callers_than_some_are_answered_at_a_time() -> None:
     async with answering(Answerer(echoed, LATE_S)) as port:
         waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CALLERS)]
         assert (await said(port, b"")).startswith(b"HTTP/1.1 503 ")
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")  # before the connection is accepted
+            reader, writer = await asyncio.open_connection(sock=caller)
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+            writer.close()
         for _, writer in waiting:
             writer.close()
 
