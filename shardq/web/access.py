@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -49,8 +50,11 @@ class NamedByProxy:
         self._header = header
 
     def user(self, request: Request) -> str:
-        """The user that it names. Empty: it names none."""
-        return request.headers.get(self._header, "").strip()
+        """The user that it names, in UTF-8 or Latin-1. Empty: it names none."""
+        name = request.headers.get(self._header, "").strip()
+        with suppress(UnicodeDecodeError):
+            return name.encode("latin-1").decode()
+        return name
 
     def __call__(self, request: Request, right: Right) -> bool:
         return bool(self.user(request))

@@ -61,7 +61,7 @@ class Guard:
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if (host := headers.get("host", "")) and _name_of(host) not in self._hosts:
-            return _no(421, "This page does not answer to that host. Name it: shardq web --host NAME")
+            return _no(421, "This page does not answer to that host. Name it: web --host NAME, or --web NAME:PORT")
         if not host:
             return _no(400, "Say which host you mean")
         if scope["method"] not in ("GET", "HEAD") and not _is_own(headers, host):

@@ -229,13 +229,14 @@ def test_programs_are_told_from_browsers(url: str, tmp_path: Path) -> None:
     assert (action["what"], action["by"]) == ("pause", "API")
 
 
-def test_users_of_a_proxy_are_named(url: str, tmp_path: Path) -> None:
-    headers = OWN | {"X-User": "ann@example.com"}
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_users_of_a_proxy_are_named(url: str, tmp_path: Path, encoding: str) -> None:
+    headers = {name.encode(): value.encode(encoding) for name, value in (OWN | {"X-User": "änn@example.com"}).items()}
     app = application(site_of(url, tmp_path), NamedByProxy("X-User"))
     with served(app) as address, httpx.Client(base_url=address, headers=headers, timeout=LIMIT_S) as client:
         assert client.post("/pause", data={"handler": "m/H", "span": ""}).status_code == 303
         [action] = json.loads(client.get("/api/v1/audit").text)
-    assert (action["user"], action["by"]) == ("ann@example.com", "page")
+    assert (action["user"], action["by"]) == ("änn@example.com", "page")
 
 
 def test_users_of_an_application_are_named(url: str) -> None:
