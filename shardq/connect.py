@@ -80,7 +80,8 @@ def signpost(url: str) -> str:
 def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
     parts = _parts(url)
-    if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
+    named = parts.netloc and "@" not in parts.netloc  # before which a password may stand, meant for a server
+    if parts.scheme != "shm" or not named or parts.path or parts.query or parts.fragment:
         raise ConfigurationError(
             f"{_shown(url)} names no shared-memory segment: write it as shm://NAME, or redis://HOST:PORT for a server"
         )

@@ -10,7 +10,7 @@ from redis.asyncio import Redis, RedisCluster, SSLConnection
 from redis.asyncio.sentinel import Sentinel
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from shardq.connect import signpost, without_secrets
+from shardq.connect import segment_name, signpost, without_secrets
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import Address, of_client, of_url, seeds_of_client
 from shardq.errors import ConfigurationError
@@ -59,6 +59,8 @@ def test_a_url_says_how_many_copies_are_wanted() -> None:
         ("redis:/host", "is a number"),
         ("redis://host/3/4", "is a number"),
         ("redis://host?protocol=4", "protocol='4' cannot be"),
+        ("redis+unix://run/redis.sock", r"redis\+unix:///PATH"),
+        ("redis+unix:run/redis.sock", r"redis\+unix:///PATH"),
         ("rediss://host?ssl_ca_certs=/nowhere/at/all.pem", "ssl_ca_certs"),
         ("rediss://host?ssl_validate_ocsp=true", "no option ssl_validate_ocsp"),
     ],
@@ -127,11 +129,18 @@ SECRET = "hush"
         f"redis://ann:{SECRET}@[",
         f"redis://host?password=a@{SECRET}",
         f"redis://ann:a?b@{SECRET}@host",
+        f"redis://host?password=a&{SECRET}",
+        f"redis+unix://ann:a/{SECRET}@/run/redis",
     ],
 )
 def test_a_url_that_is_shown_has_no_password(url: str) -> None:
     assert SECRET not in without_secrets(url)
     assert SECRET not in said_of(url)
+
+
+def test_a_segment_that_is_named_like_a_server_has_no_password_shown() -> None:
+    with pytest.raises(ConfigurationError, match="'shm://host' names no shared-memory segment"):
+        segment_name(f"shm://ann:{SECRET}@host")
 
 
 def said_of(url: str) -> str:

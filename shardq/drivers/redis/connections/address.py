@@ -166,8 +166,8 @@ def _read(url: str, is_tls: bool) -> Address:
 def _check_without_meaning(name: str, parts: SplitResult) -> None:
     if name in _WITHOUT_MEANING:
         return
-    # What stands before a late @ may be of a password that was not escaped.
-    its = "such option" if "@" in "".join(parts[2:]) else f"option {name}"
+    # What stands before a late @, or behind a password, may be of a password that was not escaped.
+    its = "such option" if "@" in "".join(parts[2:]) or "password=" in parts.query else f"option {name}"
     known = ", ".join((*_OF_STORAGE, *_OF_CONNECTION))
     raise ConfigurationError(f"a Redis URL has no {its}: those there are: {known}")
 
@@ -175,6 +175,8 @@ def _check_without_meaning(name: str, parts: SplitResult) -> None:
 def _check_exact(parts: SplitResult, options: Mapping[str, str], *, is_socket: bool) -> None:
     """Refuse what redis-py passes over, which would lead to another server or database than the one that was meant."""
     if parts.fragment:  # a password with a "#" that was not escaped ends the rest of the URL
+        raise ValueError
+    if is_socket and (parts.netloc.rpartition("@")[2] or not parts.path.startswith("/")):  # a slash is missing
         raise ValueError
     database = parts.path.strip("/")
     if database and not is_socket and not database.isdecimal():
