@@ -24,7 +24,6 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.handling.awaiting import is_awaitable
 from shardq.handling.info import HandlerInfo, info_of
-from shardq.handling.isolation import plainly
 from shardq.model import Batch, Hand, handler_name
 from shardq.outputs import Output
 from shardq.results.inbox import Inbox
@@ -77,7 +76,7 @@ class Binding:
         self._outbox = Outbox(worker.queue, name)
         self._callers = Callers(self._storage)
         self._in_hand = InHand(worker, hand, name, self._outbox, self._callers)
-        self._turns = Turns(worker, self._in_hand, handler_class)
+        self._turns = Turns(worker, self._in_hand, handler_class, self._code)
 
     @property
     def key(self) -> str:
@@ -103,7 +102,7 @@ class Binding:
         self._turns.terms = self._info.terms(self._worker.settings.batch_size)
         handler = self._give(await self._code.result(self._context, self._class.create))
         await self._code.result(self._context, handler.start)
-        self._context.run(plainly, self._info.batch_size, handler, self._worker.settings.batch_size)
+        self._code.contained(self._context, self._info.batch_size, handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
         """Stop the handler, while the thread is still this worker's."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from shardq.handler import Handler
 from shardq.handling.info import info_of
-from shardq.handling.isolation import plainly
-from shardq.model import Batch, Terms
+from shardq.model import Batch, Hand, Terms
 from shardq.text.portrait import portrait
+from shardq.working.code import Code
 from shardq.working.priorities import Priorities
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ class Taking:
     """The batches of one stay that are taken. `context`: in which the handler says how large they are."""
 
     def __init__(
-        self, worker: Worker, key: str, token: int, handler_class: type[Handler[Any]], context: Context
+        self, worker: Worker, hand: Hand, handler_class: type[Handler[Any]], code: Code, context: Context
     ) -> None:
         self._worker = worker
         self._storage = worker.queue.storage
-        self._key, self._token = key, token
+        self._key, self._token, _ = hand
+        self._code = code
         self._class, self._info = handler_class, info_of(handler_class)
         self._context = context
-        self._priorities = Priorities(key, self._info.priorities)
+        self._priorities = Priorities(self._key, self._info.priorities)
         self._terms: Terms | None = None
         """The terms of the batch before."""
 
@@ -38,7 +39,7 @@ class Taking:
         """What the thread has now: at most `size` messages, or as many as the handler says, and no more than there is
         `room` for. None where the handler gives a batch size that cannot be.
         """
-        size = size or self._context.run(plainly, self._batch_size, handler)
+        size = size or self._batch_size(handler)
         if not size:
             return None
         most, terms = int(min(size, room)), self._terms
@@ -59,7 +60,8 @@ class Taking:
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
         try:
-            return self._info.batch_size(handler, self._worker.settings.batch_size)
+            otherwise = self._worker.settings.batch_size
+            return int(self._code.contained(self._context, self._info.batch_size, handler, otherwise))
         except (Exception, SystemExit) as error:
             shown = portrait(error, self._worker.hooks.alarm)
             log.error("handler cannot be used", extra={"key": self._key}, exc_info=shown)

@@ -16,6 +16,7 @@ from shardq.handler import Handler
 from shardq.model import EMPTY, AllTerms, Batch, Hand, Terms, split_key
 from shardq.outputs import Output
 from shardq.protocols import Served
+from shardq.working.code import Code
 from shardq.working.in_hand import InHand
 from shardq.working.outcome import Done, End, Leave, MovedOn
 from shardq.working.quantum import Quantum
@@ -34,8 +35,9 @@ _NO_TERMS: AllTerms = {}
 class Turns:
     """The turns of one stay, by the claim in hand, within the quantum of each of its threads."""
 
-    def __init__(self, worker: Worker, in_hand: InHand, handler_class: type[Handler[Any]]) -> None:
+    def __init__(self, worker: Worker, in_hand: InHand, handler_class: type[Handler[Any]], code: Code) -> None:
         self._worker = worker
+        self._code = code
         self._storage = worker.queue.storage
         self._in_hand = in_hand
         self._class = handler_class
@@ -141,7 +143,7 @@ class Turns:
 
     async def _take(self, handler: Handler[Any], context: Context, room: float) -> Batch | Leave:
         if self._taking is None:
-            self._taking = Taking(self._worker, self._in_hand.key, self._in_hand.token, self._class, context)
+            self._taking = Taking(self._worker, self._in_hand.given, self._class, self._code, context)
         batch = await self._taking.take(handler, self.terms and self.terms.limit, room)
         return Leave(PAUSE_WHEN_UNUSABLE_S) if batch is None else batch
 

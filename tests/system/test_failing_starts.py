@@ -214,10 +214,17 @@ def exits_later() -> int:
     return 1
 
 
+def cancels_later() -> int:
+    """As a loop of its own whose task was cancelled."""
+    if len(diary.of("asked")) > 1:
+        raise asyncio.CancelledError
+    return 1
+
+
 @pytest.mark.parametrize(
     "answer",
-    [0, -1, "5", unmeasurable, exits_later],
-    ids=["none", "negative", "text", "an error", "an exit behind the start"],
+    [0, -1, "5", unmeasurable, exits_later, cancels_later],
+    ids=["none", "negative", "text", "an error", "an exit behind the start", "a cancellation behind the start"],
 )
 async def test_a_batch_size_that_cannot_be_keeps_no_worker_from_others(
     backend: Backend, queue: Queue, answer: Any, monkeypatch: pytest.MonkeyPatch
