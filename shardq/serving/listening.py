@@ -80,6 +80,7 @@ def _remove_left(path: str) -> None:
     if _inode(path) is None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)  # one that hangs may have as many callers as wait for it
         try:
             caller.connect(path)
         except ConnectionRefusedError:

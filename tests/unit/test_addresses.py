@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,18 @@ def test_a_socket_in_a_folder_is_this_users_alone_and_goes(tmp_path: Path) -> No
         Listening.at(listening.address)
     listening.close()
     assert not path.exists()
+
+
+def test_a_socket_whose_process_hangs_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.sock")
+    with ExitStack() as opened:
+        hangs = opened.enter_context(socket.socket(socket.AF_UNIX))
+        hangs.bind(path)
+        hangs.listen(0)
+        opened.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+
+        with pytest.raises(ConfigurationError, match="Address already in use"):
+            Listening.at(Address.parsed(f"unix:{path}"))
 
 
 def test_a_socket_that_a_dead_process_left_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
