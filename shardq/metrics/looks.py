@@ -16,7 +16,7 @@ from typing import Any
 
 from shardq.connect import observe
 from shardq.metrics.labels import labels_of
-from shardq.model import CrewMember, HandlerView, key_of, split_key
+from shardq.model import Counts, CrewMember, HandlerView, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Observer
 from shardq.sampling.tubes import Queued, Round, Tubes
@@ -51,16 +51,19 @@ class Looks:
 
     def __init__(self, url: str, slice_s: float = math.inf) -> None:
         self.url = url
+        self._slice_s = slice_s
         self._round = Round(slice_s, time.monotonic)
         self._tubes = Tubes()
         self._letters: dict[str, int] = {}
         self._look_at = 0.0
+        self._arrived = 0
 
     async def look(self) -> Look:
         """Raises what `shardq.observe` and looks raise: errors of `shardq.errors`."""
         observer = observe(self.url)
         try:
             overview, handlers = await observer.overview(), await observer.handlers()
+            self._begin_anew_where_it_was_made_anew(overview.counts)
             figures, crew, counted = overview.as_dict(), overview.crew, {view.handler for view in handlers}
             paused = _paused({pause.handler for pause in await observer.pauses()}, counted)
             if time.monotonic() >= self._look_at:
@@ -70,6 +73,14 @@ class Looks:
         if not self._tubes.is_complete:
             return Look(figures, crew, handlers, paused=paused)
         return Look(figures, crew, handlers, *_labelled(self._tubes.by_handler, self._letters, counted), paused)
+
+    def _begin_anew_where_it_was_made_anew(self, counts: Counts) -> None:
+        """What the rounds found was of another storage where less ever came into this one."""
+        arrived, before = counts.accepted + counts.replies, self._arrived
+        if arrived < before:
+            self._round, self._tubes, self._letters = Round(self._slice_s, time.monotonic), Tubes(), {}
+            self._look_at = 0.0
+        self._arrived = arrived
 
     async def _go_on(self, observer: Observer) -> None:
         """Go on with the round; at its end, look at the graves, of which a handler has one."""

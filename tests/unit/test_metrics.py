@@ -223,6 +223,20 @@ async def test_a_round_over_all_threads_is_made_in_slices_with_rests(
     assert seen.waiting["m/H"].requests == 2 * PAGE_THREADS + 1
 
 
+async def test_a_storage_that_was_made_anew_has_nothing_of_the_former(storage: SharedStorage) -> None:
+    looks = Looks(f"shm://{storage.name}", 0.5)
+    for pipe in ("m/H/0/0", "m/H/1/0", "m/Other/0/0"):
+        assert await storage.append([(pipe, [b"1"])])
+    assert set((await looks.look()).waiting) == {"m/H", "m/Other"}
+    storage.destroy()
+    storage = SharedStorage.create(storage.name, 8 * MIB)
+    assert await storage.append([("m/New/0/0", [b"1"])])
+    seen = await looks.look()
+    storage.destroy()
+
+    assert {name: its.requests for name, its in seen.waiting.items()} == {"m/New": 1}
+
+
 # A registry
 
 
