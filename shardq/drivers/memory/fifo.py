@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, islice, takewhile
 
 from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed
 from shardq.model.trace import untraced
@@ -160,7 +160,7 @@ class Fifo:
     def in_hand(self, token: int) -> int:
         """How many messages the holder of the token has."""
         below = self._in_hand_below(token)
-        return sum(sequence < below for sequence in self._sequences) if below else 0
+        return sum(1 for _ in takewhile(below.__gt__, self._sequences))
 
     def _in_hand_below(self, token: int) -> int:
         return self._handed_through if token and token == self._handed_to else 0

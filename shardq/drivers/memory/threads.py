@@ -57,6 +57,8 @@ class Threads:
         self.pauses = Pauses(now_us)
         self._lease_ends: dict[str, float] = {}
         self._pause_ends: dict[str, float] = {}
+        self._none_ends_before = inf
+        """None of these ends before that: until then, nothing looks at each of them."""
         # Where the numbers of a new tube start: above those of every tube that was forgotten.
         self._first_sequence = 1
         self._last_token = 0
@@ -144,7 +146,7 @@ class Threads:
         if not self._holds(key, token):
             return False
         if pause_s > 0:
-            self._pause_ends[key] = self._clock() + pause_s
+            self._note_end(self._pause_ends, key, pause_s)
         self._free(key)
         return True
 
@@ -152,7 +154,7 @@ class Threads:
         """Let the claim end so many seconds from now (None: as it is). Returns whether the token is its current one."""
         held = self._holds(key, token)
         if held and seconds is not None:
-            self._lease_ends[key] = self._clock() + seconds
+            self._note_end(self._lease_ends, key, seconds)
         return held
 
     def lease_left_s(self, key: str, token: int) -> float | None:
@@ -217,9 +219,8 @@ class Threads:
     def _free_expired(self) -> None:
         if self.pauses.handlers and self.pauses.end_over():
             self._on_work()
-        if not self._lease_ends and not self._pause_ends:
+        if self._none_ends_before == inf or (now := self._clock()) < self._none_ends_before:
             return
-        now = self._clock()
         for key in [key for key, end in self._lease_ends.items() if end <= now]:
             thread = self._threads[key]
             for tube in thread.all:
@@ -230,6 +231,11 @@ class Threads:
             paused = self._threads.get(key)
             if paused and paused.queued:
                 self._got_work(key, paused)
+        self._none_ends_before = min((*self._lease_ends.values(), *self._pause_ends.values()), default=inf)
+
+    def _note_end(self, ends: dict[str, float], key: str, seconds: float) -> None:
+        end = ends[key] = self._clock() + seconds
+        self._none_ends_before = min(self._none_ends_before, end)
 
     def _free(self, key: str) -> None:
         self._lease_ends.pop(key, None)
