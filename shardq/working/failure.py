@@ -332,7 +332,7 @@ def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str)
 
 def _end_in_words(ending: Ending | None, killer: str | None) -> str:
     if ending is None:
-        return "its worker was gone before it could tell what it raised"
+        return "what it raised is not known any more: it was given up later, as where there was no room, or no worker"
     if ending.timed_out:
         return "its handler ran longer than timeout_s and could not be interrupted: its worker was killed"
     if killer:

@@ -7,7 +7,7 @@ import pytest
 from shardq.model import Batch, Failed, Retry
 from shardq.shm.memory.extents import _LETTER_BYTES
 from shardq.shm.words import PAGE
-from shardq.working.failure import parked, raised, rest_s
+from shardq.working.failure import died, parked, raised, rest_s
 
 RETRY = Retry(backoff_s=2.0, backoff_max_s=300.0, jitter=False)
 NOW_US = 1_800_000_000_000_000
@@ -32,6 +32,12 @@ def test_a_dead_letter_is_no_larger_than_what_is_kept_for_it() -> None:
     letter = raised(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), b"x", 0, error, failed)
 
     assert len(letter.encoded()) <= _LETTER_BYTES - PAGE
+
+
+def test_a_letter_that_found_no_room_at_first_does_not_say_that_a_worker_died() -> None:
+    letter = died(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), Failed(5, NOW_US, NOW_US, None))
+    assert letter.reason == "raised"
+    assert letter.error.startswith("what it raised is not known any more: it was given up later")
 
 
 def test_a_parked_request_keeps_how_often_it_failed() -> None:
