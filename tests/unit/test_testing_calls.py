@@ -58,9 +58,9 @@ async def test_the_results_that_a_loop_left_are_there_for_the_next_one() -> None
 async def test_the_error_for_a_request_that_cannot_be_leads_to_its_place_in_the_input() -> None:
     requests: list[Any] = [0, 1, 2, "x"]
     async with LocalQueue().map(Double, requests, window=4) as results:
-        with pytest.raises(RequestError, match="request 1, 'x', is of type str") as raised:
+        with pytest.raises(RequestError, match="request 0, 'x', is of type str") as raised:
             _ = [result async for result in results]
-    assert raised.value.__notes__ == ["Of the input of this map, what is request 0 here is number 2."]
+    assert raised.value.__notes__ == ["Of the input of this map, what is request 0 here is number 3."]
 
 
 def test_the_results_that_a_plain_loop_left_are_there_for_the_next_one() -> None:
