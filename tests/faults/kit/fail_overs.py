@@ -164,7 +164,7 @@ class Load:
         number = 0
         while not self._ends:
             if number > max(self._last[key], self._last_lost[key]) + _AHEAD:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # no further ahead: what a fail-over may lose is to be little
                 continue
             assert await self._producing.append([(f"{key}/0", [b"%d" % number])]) == 1
             self.order[key].append(number)
@@ -172,7 +172,7 @@ class Load:
                 self._doubtful[key].add(number)
             self.confirmed += 1
             number += 1
-            await asyncio.sleep(_PACE_S)
+            await asyncio.sleep(_PACE_S)  # a load that the server can take beside its fail-overs
 
     async def _work(self, storage: RedisStorage) -> None:
         hand: Hand | None = None
@@ -205,7 +205,7 @@ class Load:
         while True:
             with suppress(StorageUnavailable):
                 await self._producing.of_owner(*owners, lease_s=_LEASE_S)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # much more often than the lease ends, whatever a fail-over holds up
 
     def _outputs(self, hand: Hand) -> list[Output]:
         handler, thread = split_key(hand.key)
