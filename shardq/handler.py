@@ -198,18 +198,20 @@ class Handler(Generic[Request, Result]):
         in threads of this one other than those of `asyncio.to_thread`, and in processes that the handler forks. A batch
         whose handler calls it and never awaits it fails with `HandlerError`.
         """
-        return self._out().emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
+        if self._outbox is None:
+            raise self._without_batch()
+        return self._outbox.emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
 
     def emit_sync(
         self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False
     ) -> None:
         """`emit` for plain handlers."""
-        self._out().emit_sync(handler, requests, defer=defer, if_not_exists=if_not_exists)
-
-    def _out(self) -> Emitting:
         if self._outbox is None:
-            raise HandlerError(f"{handler_name(type(self))}.emit() was called, but no worker has given it a batch")
-        return self._outbox
+            raise self._without_batch()
+        self._outbox.emit_sync(handler, requests, defer=defer, if_not_exists=if_not_exists)
+
+    def _without_batch(self) -> HandlerError:
+        return HandlerError(f"{handler_name(type(self))}.emit() was called, but no worker has given it a batch")
 
     _in_hand: InHand | None = None
     _outbox: Emitting | None = None

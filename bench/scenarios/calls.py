@@ -23,8 +23,10 @@ each of 16 threads and loses nothing when a process is killed. `multiprocessing.
 killed consumer had in hand is lost. `faster-fifo` (`put_many` for a call, `get_many` for a batch) is held up for ever
 by a process that is killed while it has the ring's lock. `localqueue` and `huey` keep requests in a file of SQLite in
 the folder for temporary files: where that is on a disk, requests outlive a restart of the machine. Each of the two
-looks for new requests from time to time. The pipe carries each call as one msgspec blob to one process; it routes
-nothing and can lose what it carries. More processes than cores slow each other down, whatever the queue."""
+looks for new requests from time to time. The first floor routes, groups, encodes and frames each call as a queue in
+Python has to, writes it to a pipe at once, and decodes each thread's part in one other process; the second carries
+each call as one msgspec blob and routes nothing. Both can lose what they carry. More processes than cores slow each
+other down, whatever the queue."""
 
 
 def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:
@@ -84,6 +86,7 @@ def _others(call: int) -> Iterator[Contestant]:
         yield _rival("localqueue, SQLite", "localqueue:calls", arguments, "localqueue")
     if call == 1:
         yield _rival("huey, SQLite", "huey:calls", {}, "huey")
+    yield Contestant("routed, grouped, one pipe", "bench.rivals.floor:calls", arguments, Kind.FLOOR)
     yield Contestant("pipe, msgspec blobs", "bench.rivals.pipe:calls", arguments, Kind.FLOOR)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
-from inspect import CORO_CLOSED, getcoroutinestate
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +69,7 @@ class Outbox:
             if self._unsure:
                 self._check_sure()
             for call in self._calls:
-                if getcoroutinestate(call) != CORO_CLOSED:
+                if call.cr_frame:  # type: ignore[attr-defined]  # as long as a coroutine is not at its end
                     raise self._not_awaited()
             outputs = self._outputs
             self._outputs, self._last, self._calls, self._used = [], {}, [], False
@@ -88,7 +87,8 @@ class Outbox:
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
     ) -> Coroutine[Any, Any, None]:
         """See `Handler.emit`."""
-        belongs = self._batch is not None and handling.get() is self._batch
+        batch = self._batch
+        belongs = batch is not None and handling.get() is batch
         call = self._emitted(belongs, handler, requests, defer, if_not_exists)
         if belongs:
             self._used = True
@@ -169,11 +169,13 @@ class Outbox:
         self._used = True
         with self._lock:
             self._check()
-            if len(call.steps) > 1:
+            steps = call.steps
+            if len(steps) > 1:
                 raise self._too_many(call.requests)
             if not self._outputs:
-                parts = chain.from_iterable(call.steps)
-                self._outputs = [_output(Output, (pipe, messages, time, absent)) for pipe, messages in parts]
+                self._outputs = [
+                    _output(Output, (pipe, messages, time, absent)) for step in steps for pipe, messages in step
+                ]
                 return
             self._look_back()
             groups = dict(call.parts)
@@ -226,12 +228,15 @@ class Outbox:
 
     def _check(self) -> None:
         """Raise `HandlerError` unless the calling code is that of the batch in hand, with something to leave with."""
-        if self._batch is None:
+        batch = self._batch
+        if batch is not None and handling.get() is batch and os.getpid() == self._pid and self.left:
+            return
+        if batch is None:
             raise HandlerError(
                 f"{self._name}.emit() was called while there is no batch in hand: emit while handle() runs, or "
                 f"register with self.queue"
             )
-        if handling.get() is not self._batch:
+        if handling.get() is not batch:
             raise HandlerError(
                 f"{self._name}.emit() was called by code that does not belong to the batch in hand: emit in handle() "
                 f"itself, in tasks that it awaits, or in asyncio.to_thread. Other threads hand their results to it"
@@ -241,11 +246,10 @@ class Outbox:
                 f"{self._name}.emit() was called in a process that the handler forked: outputs are with its worker, so "
                 f"hand the results back to that"
             )
-        if not self.left:
-            raise HandlerError(
-                f"{self._name}.emit() was called after all requests of its batch were acknowledged: outputs leave with "
-                f"a request, so emit before the last acknowledgement"
-            )
+        raise HandlerError(
+            f"{self._name}.emit() was called after all requests of its batch were acknowledged: outputs leave with a "
+            f"request, so emit before the last acknowledgement"
+        )
 
     def _too_many(self, not_accepted: Iterable[Any] = ()) -> Exception:
         limits = self._queue.storage.limits
