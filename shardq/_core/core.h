@@ -42,6 +42,13 @@ typedef struct {
     ATTRIBUTES(ATTRIBUTE_FIELD)
 } Names;
 
+/* What a hand is made of. */
+typedef struct {
+    PyTypeObject *hand;
+    PyObject *batch, *ends, *ends_code; /* the type of a batch; that of its `ends`, an array, and its code of 4 bytes */
+    PyObject *empty;                    /* the batch without messages */
+} Kinds;
+
 /* A thread and a tube that a pipe was found to be, which holds as long as the thread's generation stays. */
 typedef struct {
     PyObject_HEAD
@@ -80,6 +87,7 @@ typedef struct {
     uint64_t slot, identity, slot_word, attempt_word, sequence;
     uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     PyObject *guard, *lock_threads, *at_once, *unlock_threads;
+    Kinds kinds;
     Names names;
     PyObject *places; /* by pipe */
     PyObject *waiting, *watch;
@@ -329,7 +337,7 @@ Acknowledged acknowledge(Core *core, const Place *place, uint64_t token, uint64_
 typedef enum { TURN_GENERAL, TURN_ACKNOWLEDGED, TURN_RELEASED, TURN_DONE } Turned;
 
 typedef struct {
-    PyObject *names, *terms;
+    PyObject *hand, *names, *terms;
     bool stays, has_hand, rests, may_sleep, was_asleep;
     const Place *place; /* of the batch in hand, NULL: it is empty */
     Call *outputs;      /* what the handler sends on, NULL: nothing */

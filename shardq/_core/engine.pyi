@@ -1,17 +1,18 @@
 """The extension, as it is there where it could be compiled."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from mmap import mmap
 from typing import Any, Literal
 
-from shardq.model import AllTerms, Hand, Limits
+from shardq.model import AllTerms, Batch, Hand, Limits
 from shardq.outputs import Output
 
-#: What was handed out: pipe, first number, number behind the last, ends of 4 bytes each, the messages, when (Unix us).
-Batch = tuple[str, int, int, bytes, bytes, int]
-#: Of a turn: how far it got (1: the batch is acknowledged, 2: and the thread released, 3: all is done), the slots to
-#: ring, what is in hand (key, token, batch), whether this process lies down, whether Python has to pass a call on.
-Told = tuple[int, tuple[int, ...], tuple[str, int, Batch | None] | None, bool, bool]
+#: What a turn led to: the hand; whether that is all, or the batch is acknowledged and Python goes on with this hand;
+#: and whether this process lies down.
+Turn = tuple[Hand | None, bool, bool]
+#: The same where there is more to do: the slots to ring, and whether Python has to pass a call on.
+TurnWithCalls = tuple[Hand | None, bool, bool, tuple[int, ...], bool]
 
 #: Of the numbers that it was compiled from: see `header.digest`.
 WORDS_DIGEST: int
@@ -44,6 +45,10 @@ class Core:
         piece_bytes: int,
         surely_fits: int,
         growth_class: int,
+        hand: type[Hand],
+        batch: type[Batch],
+        ends: type[array[int]],
+        empty: Batch,
     ) -> None: ...
     def append(
         self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int, /
@@ -60,7 +65,7 @@ class Core:
         stays: bool,
         outputs: Sequence[Output],
         /,
-    ) -> Told | None:
+    ) -> Turn | TurnWithCalls | None:
         """See `Delivering.turn`. None: it is not the frequent case."""
 
     def rest(
@@ -72,7 +77,7 @@ class Core:
         was_asleep: bool,
         may_sleep: bool,
         /,
-    ) -> Told | None:
+    ) -> Turn | TurnWithCalls | None:
         """See `Delivering.rest`. None: it is not the frequent case."""
 
     def learn_thread(self, thread: int, generation: int, key: str, handler: str, /) -> None:

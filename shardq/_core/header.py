@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
-from shardq.model import Hand, Terms
+from shardq.model import Batch, Hand, Terms
 from shardq.model import tallies as model_tallies
 from shardq.outputs import Output
 from shardq.shm import words
@@ -44,8 +44,14 @@ _TEXT = """\
 """
 
 
-#: The fields of tuples, which C reads by their places.
-FIELDS = {"HAND": Hand._fields, "TERMS": Terms._fields, "OUTPUT": Output._fields, "PART": Output._fields[:2]}
+#: The fields of tuples, which C reads by their places, and those of a batch, which it gives by their places.
+FIELDS = {
+    "HAND": Hand._fields,
+    "TERMS": Terms._fields,
+    "OUTPUT": Output._fields,
+    "PART": Output._fields[:2],
+    "BATCH": Batch.__struct_fields__,
+}
 
 
 def constants() -> dict[str, int]:

@@ -55,6 +55,11 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->lock_threads);
     Py_CLEAR(core->at_once);
     Py_CLEAR(core->unlock_threads);
+    Py_CLEAR(core->kinds.hand);
+    Py_CLEAR(core->kinds.batch);
+    Py_CLEAR(core->kinds.ends);
+    Py_CLEAR(core->kinds.ends_code);
+    Py_CLEAR(core->kinds.empty);
     ATTRIBUTES(FORGET_NAME)
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
@@ -113,6 +118,20 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     return PyErr_Occurred() ? -1 : 0;
 }
 
+static int core_remember_kinds(Core *core, PyObject *hand, PyObject *batch, PyObject *ends, PyObject *empty)
+{
+    if (!PyType_IsSubtype((PyTypeObject *)hand, &PyTuple_Type)) {
+        PyErr_SetString(PyExc_TypeError, "a hand is a tuple");
+        return -1;
+    }
+    core->kinds.hand = (PyTypeObject *)Py_NewRef(hand);
+    core->kinds.batch = Py_NewRef(batch);
+    core->kinds.ends = Py_NewRef(ends);
+    core->kinds.ends_code = PyUnicode_InternFromString("I");
+    core->kinds.empty = Py_NewRef(empty);
+    return core->kinds.ends_code ? 0 : -1;
+}
+
 static int core_open_token(Core *core, const char *name)
 {
     sem_t *opened = sem_open(name, 0);
@@ -129,14 +148,14 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
     static char *names[] = {"mapping",      "layout",       "token",       "segment_file", "lock_file", "slot",
                             "identity",     "guard",        "threads",     "blocks",       "reserve_least",
                             "waiting",      "watch",        "reserve_half", "piece_bytes", "surely_fits",
-                            "growth_class", NULL};
-    PyObject *mapping, *layout, *guard, *threads, *blocks, *waiting, *watch;
+                            "growth_class", "hand",         "batch",       "ends",         "empty",     NULL};
+    PyObject *mapping, *layout, *guard, *threads, *blocks, *waiting, *watch, *hand, *batch, *ends, *empty;
     unsigned long long slot, identity, reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     const char *token;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KOOKKKK", names, &mapping, &layout, &token,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KOOKKKKO!OOO", names, &mapping, &layout, &token,
                                      &core->segment_file, &core->lock_file, &slot, &identity, &guard, &threads,
                                      &PyList_Type, &blocks, &reserve_least, &waiting, &watch, &reserve_half,
-                                     &piece_bytes, &surely_fits, &growth_class))
+                                     &piece_bytes, &surely_fits, &growth_class, &PyType_Type, &hand, &batch, &ends, &empty))
         return -1;
     if (core->guard) {
         PyErr_SetString(PyExc_RuntimeError, "a Core is made once");
@@ -149,7 +168,8 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
     core->piece_bytes = piece_bytes;
     core->surely_fits = surely_fits;
     core->growth_class = growth_class;
-    if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks, waiting, watch))
+    if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks, waiting, watch) ||
+        core_remember_kinds(core, hand, batch, ends, empty))
         return -1;
     return core_open_token(core, token);
 }

@@ -64,6 +64,7 @@ bool turn_read(Core *core, Turn *turn, PyObject *hand, PyObject *names, PyObject
     int64_t asleep, watched;
     if ((names != Py_None && !PyFrozenSet_CheckExact(names)) || !PyDict_CheckExact(terms))
         return false;
+    turn->hand = hand;
     turn->names = names;
     turn->terms = terms;
     const Names *its = &core->names;
@@ -125,23 +126,60 @@ static PyObject *pipe_of(const Batch *batch, KnownThread *known)
     return Py_NewRef(known->pipe);
 }
 
-static PyObject *batch_told(Core *core, const Turn *turn)
+static PyObject *called(PyObject *function, PyObject *arguments)
 {
-    const Batch *batch = &turn->batch;
-    PyObject *ends, *payload, *pipe;
-    if (!batch->count)
-        return Py_NewRef(Py_None);
-    pipe = pipe_of(batch, &core->known[turn->thread]);
-    payload = batch_read_out(core, batch, &ends);
-    return PACKED(pipe, number(batch->sequence), number(batch->through), ends, payload, number(batch->taken_us));
+    PyObject *result = arguments ? PyObject_Call(function, arguments, NULL) : NULL;
+    Py_XDECREF(arguments);
+    return result;
 }
 
-static PyObject *hand_told(Core *core, const Turn *turn)
+/* The messages are read out before the first object is made for which the garbage collector may run: finalizers may
+   come back here. */
+static PyObject *batch_made(Core *core, const Turn *turn)
 {
-    if (!turn->found)
+    const Batch *batch = &turn->batch;
+    const Kinds *kinds = &core->kinds;
+    PyObject *ends, *payload, *pipe;
+    if (!batch->count)
+        return Py_NewRef(kinds->empty);
+    pipe = pipe_of(batch, &core->known[turn->thread]);
+    payload = batch_read_out(core, batch, &ends);
+    PyObject *fields[] = {
+        [BATCH_SEQUENCE] = number(batch->sequence),
+        [BATCH_THROUGH] = number(batch->through),
+        [BATCH_ENDS] = called(kinds->ends, PACKED(Py_NewRef(kinds->ends_code), ends)),
+        [BATCH_PAYLOAD] = payload,
+        [BATCH_BASE] = number(0),
+        [BATCH_SEQUENCES] = Py_NewRef(Py_None),
+        [BATCH_PIPE] = pipe,
+        [BATCH_FRONT] = truth(false),
+        [BATCH_FAILED] = Py_NewRef(Py_None),
+        [BATCH_TAKEN_US] = number(batch->taken_us),
+    };
+    return called(kinds->batch, packed(fields, BATCH_TAKEN_US + 1));
+}
+
+/* A hand of these parts, which are handed over. */
+static PyObject *hand_of(const Core *core, PyObject *key, PyObject *token, PyObject *batch)
+{
+    newfunc make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+    PyObject *parts = PACKED(key, token, batch), *arguments = parts ? PACKED(parts) : NULL;
+    PyObject *made = arguments ? make(core->kinds.hand, arguments, NULL) : NULL;
+    Py_XDECREF(arguments);
+    return made;
+}
+
+/* What is in hand now. None: nothing. */
+static PyObject *hand_made(Core *core, const Turn *turn, Turned turned)
+{
+    if (turned == TURN_ACKNOWLEDGED && turn->has_hand) {
+        PyObject *key = PyTuple_GetItem(turn->hand, HAND_KEY), *token = PyTuple_GetItem(turn->hand, HAND_TOKEN);
+        return hand_of(core, Py_NewRef(key), Py_NewRef(token), Py_NewRef(core->kinds.empty));
+    }
+    if (turned != TURN_DONE || !turn->found)
         return Py_NewRef(Py_None);
-    PyObject *key = Py_NewRef(core->known[turn->thread].key), *batch = batch_told(core, turn);
-    return PACKED(key, number(turn->token), batch);
+    PyObject *key = Py_NewRef(core->known[turn->thread].key), *batch = batch_made(core, turn);
+    return hand_of(core, key, number(turn->token), batch);
 }
 
 /* The slots that are to be rung. */
@@ -174,8 +212,8 @@ PyObject *slots_due(Core *core)
     return numbers(slots, count);
 }
 
-/* What came of it: how far it got, the slots to ring, what is in hand, whether this process lies down, and whether
-   Python has to pass a call on. */
+/* What came of it: what is in hand, whether that is all, and whether this process lies down. Where there are any, also
+   the slots to ring, and whether Python has to pass a call on. */
 PyObject *turn_told(Core *core, const Turn *turn, Turned turned)
 {
     if (turned == TURN_GENERAL)
@@ -184,7 +222,9 @@ PyObject *turn_told(Core *core, const Turn *turn, Turned turned)
         !set_attribute(core->waiting, core->names.sleeping, (int64_t)turn->asleep))
         return NULL;
     uint64_t slots[MOST_DUE], count = take_due(core, slots);
-    PyObject *hand = turned == TURN_DONE ? hand_told(core, turn) : Py_NewRef(Py_None);
-    PyObject *due = numbers(slots, count);
-    return PACKED(number(turned), due, hand, truth(turn->falls_asleep), truth(turn->passes_on));
+    PyObject *hand = hand_made(core, turn, turned), *done = truth(turned == TURN_DONE);
+    PyObject *lies_down = truth(turn->falls_asleep);
+    if (!count && !turn->passes_on)
+        return PACKED(hand, done, lies_down);
+    return PACKED(hand, done, lies_down, numbers(slots, count), truth(turn->passes_on));
 }

@@ -258,6 +258,7 @@
 #define TERMS_FIELDS 4
 #define OUTPUT_FIELDS 4
 #define PART_FIELDS 2
+#define BATCH_FIELDS 12
 #define HAND_KEY 0
 #define HAND_TOKEN 1
 #define HAND_BATCH 2
@@ -271,6 +272,18 @@
 #define OUTPUT_ABSENT 3
 #define PART_PIPE 0
 #define PART_MESSAGES 1
+#define BATCH_SEQUENCE 0
+#define BATCH_THROUGH 1
+#define BATCH_ENDS 2
+#define BATCH_PAYLOAD 3
+#define BATCH_BASE 4
+#define BATCH_SEQUENCES 5
+#define BATCH_PIPE 6
+#define BATCH_FRONT 7
+#define BATCH_FAILED 8
+#define BATCH_TAKEN_US 9
+#define BATCH_UNREAD 10
+#define BATCH_COUNT 11
 
 /* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
 #define TALLY_STEPS     {0, 953.67431640625, 1348.699152348609}, \
@@ -339,7 +352,7 @@
     {63, HUGE_VAL, HUGE_VAL}, \
     {63, HUGE_VAL, HUGE_VAL},
 
-#define WORDS_DIGEST 221517579U
+#define WORDS_DIGEST 2296620424U
 
 /* What is read of a Layout. */
 #define LAYOUT_NUMBERS(each) \

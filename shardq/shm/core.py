@@ -29,16 +29,7 @@ from shardq.shm.verbs.waiting import Waiting
 
 if TYPE_CHECKING:
     from shardq._core.engine import Core as Engine
-    from shardq._core.engine import Told
-
-#: Without the function that a NamedTuple makes one with: one is made for each batch.
-_hand = tuple.__new__
-#: How far a turn of the engine got.
-_ACKNOWLEDGED, _RELEASED, _DONE = 1, 2, 3
-
-#: What a turn in C led to: the hand; whether that is all, or the batch is acknowledged and Python goes on with this
-#: hand; and whether this process lies down. No class: one is made for each batch.
-Turn = tuple[Hand | None, bool, bool]
+    from shardq._core.engine import Turn, TurnWithCalls
 
 
 class Core:
@@ -91,9 +82,11 @@ class Core:
         stay: bool,
     ) -> Turn | None:
         """See `Delivering.turn`. None: this is not the frequent case, and nothing was changed."""
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             return None
-        return self._turned(self._engine, hand, self._engine.turn(hand, names, terms, stay, outputs))
+        turned = engine.turn(hand, names, terms, stay, outputs)
+        return turned if turned is None or len(turned) == 3 else self._called(engine, turned)
 
     def rest(
         self,
@@ -106,9 +99,11 @@ class Core:
         may_sleep: bool,
     ) -> Turn | None:
         """See `Delivering.rest`. None: this is not the frequent case, and nothing was changed."""
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             return None
-        return self._turned(self._engine, hand, self._engine.rest(hand, names, terms, stay, asleep, may_sleep))
+        turned = engine.rest(hand, names, terms, stay, asleep, may_sleep)
+        return turned if turned is None or len(turned) == 3 else self._called(engine, turned)
 
     def learn_thread(self, thread: int, key: str) -> None:
         """The thread has this key. Wants the guard held."""
@@ -140,31 +135,20 @@ class Core:
             if engine is not None:
                 engine.close()
 
-    def _turned(self, engine: Engine, hand: Hand | None, told: Told | None) -> Turn | None:
-        if told is None:
-            return None
-        how, due, found, asleep, passes_on = told
-        if due:
-            self._ring(engine, due)
+    def _called(self, engine: Engine, turned: TurnWithCalls) -> Turn:
+        """Ring who is to be rung after a turn, and pass on a call where this process has to."""
+        hand, done, lies_down, due, passes_on = turned
+        self._ring(engine, due)
         if passes_on:
             # Where it cannot be passed on now, the processes that sleep look for work at their safety net's time.
             with suppress(SegmentBusy), self._section:
                 self._claims.pass_on(NOT_FOUND)
-        if how == _ACKNOWLEDGED and hand:
-            return Hand(hand.key, hand.token, EMPTY), False, False
-        if how == _RELEASED or found is None:
-            return None, how == _DONE, asleep
-        key, token, batch = found
-        return _hand(Hand, (key, token, EMPTY if batch is None else _batch(*batch))), True, asleep
+        return hand, done, lies_down
 
     def _ring(self, engine: Engine, due: Sequence[int]) -> None:
         for slot in due:
             if self._doorbell.ring(slot):
                 engine.rang(slot)
-
-
-def _batch(pipe: str, sequence: int, through: int, ends: bytes, payload: bytes, taken_us: int) -> Batch:
-    return Batch(sequence, through, array("I", ends), payload, 0, None, pipe, False, None, taken_us)
 
 
 def engine_name() -> str:
@@ -223,6 +207,10 @@ def _engine(
             piece_bytes=tubes.writer.piece_bytes,
             surely_fits=tubes.writer.surely_fits,
             growth_class=at.LARGEST_GROWTH_CLASS,
+            hand=Hand,
+            batch=Batch,
+            ends=array,
+            empty=EMPTY,
         )
     except OSError:  # the semaphore is gone, or is not this user's any more
         return None

@@ -63,8 +63,8 @@ class Binding:
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._info: HandlerInfo
-        self._decode_bare: Callable[[Batch], list[Any]]
-        """Decodes messages with nothing in front of them. Both are known from `open` on."""
+        self._decoded: Callable[[Batch], list[Any]]
+        """The requests of a batch. Both are known from `open` on."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._untold: Sequence[Output] = ()
@@ -93,7 +93,9 @@ class Binding:
         self._info, self._context = info_of(self._class), copy_context()
         serializer, kind = self._worker.queue.serializer, self._info.kind
         alone = decodes_alone(serializer, kind)
-        self._decode_bare = partial(serializer.decode, kind) if alone else self._decoded_by_code
+        decode_bare = partial(serializer.decode, kind) if alone else self._decoded_by_code
+        # Of results that no caller waits for, nothing is decoded.
+        self._decoded = _nothing if self._class is Inbox else partial(self._callers.decoded, decode_bare, serializer)
         if self._lease:
             self._lease.begin(self._worker.waiting.interrupt)
         if self._turns.at_once:
@@ -346,13 +348,11 @@ class Binding:
         counts = await self._storage.backlog()
         return self._in_hand.left == 1 and counts.queued == 1 and not counts.deferred
 
-    def _decoded(self, batch: Batch) -> list[Any]:
-        if self._class is Inbox:
-            return []  # results that no caller waits for
-        serializer = self._worker.queue.serializer
-        return self._callers.decoded(self._decode_bare, serializer, batch)
-
     def _decoded_by_code(self, batch: Batch) -> list[Any]:
         """The requests of messages, where their type has code, as validators are."""
         decode = self._worker.queue.serializer.decode
         return self._code.contained(self._context.copy(), decode, self._info.kind, batch)  # type: ignore[no-any-return]
+
+
+def _nothing(_: Batch) -> list[Any]:
+    return []

@@ -43,16 +43,17 @@ class Callers:
         """The requests of a batch. Most have no callers: so they are looked for where the batch does not decode as it
         is. Serializers other than the usual one may decode what has a head. Raises `DecodeError`.
         """
-        self._heads, self.has_heads, self.wait = NO_HEADS, False, False
-        usual = type(serializer) is MsgspecSerializer
-        if usual and not begins_with_head(batch):
+        if self.has_heads:
+            self._heads, self.has_heads, self.wait = NO_HEADS, False, False
+        if type(serializer) is not MsgspecSerializer:
+            if not has_heads(batch):
+                return decode(batch)
+        elif not begins_with_head(batch):
             try:
                 return decode(batch)
             except DecodeError:
                 if not has_heads(batch):
                     raise
-        elif not usual and not has_heads(batch):
-            return decode(batch)
         bare, heads = opened(batch)
         requests = decode(bare)
         self._heads, self.has_heads, self.wait = heads, True, bool(heads.places)

@@ -19,6 +19,6 @@ class Quantum:
         self._last_at, self._last_done = monotonic() + self._settings.quantum, done + self._settings.quantum_items
         """When it ends, and when so many requests of the stay are done."""
 
-    def is_over(self, done: int) -> bool:
-        """Whether the worker stayed for long enough, when so many requests of the stay are done."""
-        return done >= self._last_done or monotonic() > self._last_at
+    def is_over(self, done: int, now_s: float) -> bool:
+        """Whether the worker stayed for long enough, when so many requests of the stay are done; monotonic."""
+        return done >= self._last_done or now_s > self._last_at

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import Context
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from shardq.handler import Handler
@@ -70,10 +71,11 @@ class Turns:
                 return None
             in_hand.note_acknowledged(batch.count)
             return Done()
-        stay = not self._quantum.is_over(in_hand.done + in_hand.left)
+        now_s = monotonic()
+        stay = not self._quantum.is_over(in_hand.done_with_batch, now_s)
         # While other tasks of this process run, the worker has no batch in hand: should one of them end the process, no
         # request would be to blame. Where the storage suspends they run in each step, and this would change nothing.
-        takes_none = self._worker.waiting.others_are_due and not self._storage.suspends
+        takes_none = now_s >= self._worker.waiting.others_due_at and not self._storage.suspends
         takes_none = takes_none or not (stay or self._moves_on)
         served, terms = (_NONE, _NO_TERMS) if takes_none else self._sought()
         hand = await self._storage.turn(former, served, terms, stay=stay or takes_none, outputs=outputs)
@@ -91,7 +93,7 @@ class Turns:
         """
         if self.terms is None or missed or self._storage.suspends:
             return await self._take(handler, context, room)
-        stay = not self._quantum.is_over(self._in_hand.done)
+        stay = not self._quantum.is_over(self._in_hand.done, monotonic())
         served, terms = self._sought()
         hand = await self._storage.turn(self._in_hand.of(EMPTY), served, terms, stay=stay)
         outcome = self._led_to(hand, stay=stay)
@@ -99,7 +101,7 @@ class Turns:
 
     async def rest(self) -> Batch | End:
         """Wait for the next batch of the thread, or of another one."""
-        stay = not self._quantum.is_over(self._in_hand.done)
+        stay = not self._quantum.is_over(self._in_hand.done, monotonic())
         hand = await self._worker.waiting.rest(self._in_hand.of(EMPTY), self._worker.hold_s, stay=stay)
         if hand and hand.token != self._in_hand.token:
             return MovedOn(hand)
@@ -111,7 +113,7 @@ class Turns:
         """
         if self._taking and self._taking.serves_unlisted:
             return True
-        if self._looked and not self._quantum.is_over(self._in_hand.done):
+        if self._looked and not self._quantum.is_over(self._in_hand.done, monotonic()):
             return False
         self._looked = True
         return await self._storage.wait(_NONE, 0, self._in_hand.key) is not None
@@ -129,7 +131,7 @@ class Turns:
         by a turn, which goes to them by itself, it does not.
         """
         by_turn = self._moves_on and not self._storage.suspends
-        if by_turn or not self._quantum.is_over(self._in_hand.done):
+        if by_turn or not self._quantum.is_over(self._in_hand.done, monotonic()):
             return False
         if await self._worker.others_wait():
             return True

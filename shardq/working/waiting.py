@@ -24,8 +24,8 @@ class Waiting:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._looped_at = 0.0
-        """When the event loop had its turn, monotonic."""
+        self.others_due_at = 0.0
+        """When the event loop should have its next turn, monotonic."""
         self._turn_comes = False
         """Whether the loop tells when it has its next turn."""
         self.sleeper: asyncio.Task[object] | None = None
@@ -82,21 +82,16 @@ class Waiting:
             self.interrupted = True
             self.sleeper.cancel()
 
-    @property
-    def others_are_due(self) -> bool:
-        """Whether the event loop should have its turn."""
-        return monotonic() - self._looped_at >= LOOP_TURN_S
-
     async def let_others_run(self, *, long: bool) -> None:
         """Let signals and the rest of the application have their turn where it is due: a round may suspend nowhere.
         A stop that arrived during a `long` batch needs several turns of the loop until it is acted on. After short
         batches that many turns would cost more than they save.
         """
-        if not (long or self.others_are_due):
+        if not long and monotonic() < self.others_due_at:
             return
         for _ in range(3 if long else 1):
             await asyncio.sleep(0)
-        self._looped_at = monotonic()
+        self.others_due_at = monotonic() + LOOP_TURN_S
 
     def _looks_again(self, timeout_s: float | None) -> bool:
         """Whether a wait that found nothing has to look for other handlers."""
@@ -115,7 +110,7 @@ class Waiting:
         return _Interruptible(self)
 
     def _loop_has_turn(self) -> None:
-        self._turn_comes, self._looped_at = False, monotonic()
+        self._turn_comes, self.others_due_at = False, monotonic() + LOOP_TURN_S
 
     def _heard_of_newcomer(self) -> None:
         if not self._worker.handlers.fixed:

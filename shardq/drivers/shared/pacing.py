@@ -43,18 +43,19 @@ class Pace:
         self._pause = pause
         self._handed_out_s = self._handled_s = 0.0
         """When a batch was handed out last, and when one was handled; monotonic."""
-        self._known = self._waited = 0
+        self._known = self.waited = 0
         """How many requests had been accepted when one was handled, or came from this process since; and how often it
         had waited for the guard.
         """
-        self._step = 0
-        """How long the pauses are now, 0: there are none."""
+        self.step = 0
+        """How long the pauses are now, 0: there are none. Then `handled` has nothing to do while the process did not
+        wait for the guard again, and `handed_out` has nothing to do at all: who has many batches need not call them."""
         self._is_due = False
         """Whether the last batch had a pause."""
 
     def handed_out(self) -> None:
         """A worker got a batch."""
-        if self._step:
+        if self.step:
             self._handed_out_s = self._clock()
 
     def registered(self, count: int) -> None:
@@ -65,19 +66,18 @@ class Pace:
         """A worker handled so many requests, and is about to acknowledge them: pause if that is due. `waited`: how
         often this process found the guard taken so far.
         """
-        met, self._waited = waited != self._waited, waited
-        if not met and not self._step:
-            self._is_due = False
+        met, self.waited = waited != self.waited, waited
+        if not met and not self.step:
             return
         now_s, accepted = self._clock(), self._accepted()
         came, passed_s = accepted - self._known, now_s - self._handled_s
         self._handled_s, self._known = now_s, accepted
         # The first batch in which they meet has no pause: when it was handed out is not known.
-        self._step = min(self._step + _GROWTH, _STEPS) if met else max(self._step - 1, 0)
+        self.step = min(self.step + _GROWTH, _STEPS) if met else max(self.step - 1, 0)
         # Not where a producer waits for this batch before it sends the next request.
         fast = came > count and passed_s < came * _FAST_S
         at_once = now_s - self._handed_out_s <= _NOTHING_S
-        self._is_due = self._step > 0 and fast and at_once and count <= _FEW * self._workers()
+        self._is_due = self.step > 0 and fast and at_once and count <= _FEW * self._workers()
         if self._is_due:
             self._leave_time()
 
@@ -88,7 +88,7 @@ class Pace:
             self._leave_time()
 
     def _leave_time(self) -> None:
-        self._pause(min(_STEP_S * self._step * self._workers(), _LONGEST_S))
+        self._pause(min(_STEP_S * self.step * self._workers(), _LONGEST_S))
 
     def _workers(self) -> int:
         return max(1, self._at_work())

@@ -136,14 +136,17 @@ class SharedStorage(Pausing, Recording):
             return None
         if outputs and not are_plain(outputs, self._store.segment.layout.step_parts):
             outputs = await self._keeping.sendable(outputs)
-        self.pace.handled(hand.batch.count, self._store.waits)
+        pace, waits = self.pace, self._store.waits
+        if pace.step or waits != pace.waited:
+            pace.handled(hand.batch.count, waits)
         try:
             found = self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
         except SegmentBusy:
             found = await self._until_free(
                 lambda: self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
             )
-        self.pace.handed_out()
+        if pace.step:
+            pace.handed_out()
         return found
 
     async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
