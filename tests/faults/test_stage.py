@@ -13,12 +13,13 @@ from shardq.shm.files.names import bell_paths
 from shardq.shm.words import WORD
 from tests.faults.kit.acts import die_holding, fill, sleep
 from tests.faults.kit.case import BATCH, Operation, minus
-from tests.faults.kit.image import rings
+from tests.faults.kit.image import rings, state_of
 from tests.faults.kit.outcome import Seen
 from tests.faults.kit.points import Child, Gate
 from tests.faults.kit.scene import KEY, Scene, run
-from tests.faults.kit.timings import defer, defer_each, numbered
+from tests.faults.kit.timings import FAR_US, defer, defer_each, numbered
 from tests.faults.kit.trial import Stage, found_by, problems_of, staged
+from tests.faults.kit.turns import turn
 
 SCENES = (
     Operation("nothing", lambda there: None),
@@ -82,6 +83,35 @@ def test_what_is_wrong_in_one_trial_is_not_there_in_the_next() -> None:
     with staged(operation) as stage:
         assert "neither before nor after" in problems_of(stage, lose_one)[0]
         assert problems_of(stage, lambda there, before: None) == []
+
+
+@pytest.mark.parametrize("act", [lambda s: s.append(b"one"), lambda s: [s.hold(1), turn(s)]], ids=["append", "turn"])
+def test_what_was_done_at_another_time_is_the_same(act: Callable[[Scene], object]) -> None:
+    with staged(Operation("nothing", lambda there: None, lambda there: there.append(*BATCH))) as stage:
+        before = _state_after(stage, lambda there: None)
+        assert _state_after(stage, act) == _state_after(stage, act) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda s: s.append(b"one"), lambda s: s.append(b"two")),
+        (lambda s: defer(s, b"one"), lambda s: defer(s, b"one", due_us=FAR_US + 1)),
+        (lambda s: s.hold(1), lambda s: s.hold(2)),
+    ],
+    ids=["message", "time to come", "count"],
+)
+def test_what_is_not_the_same_to_a_process_that_enters_is_another_state(
+    one: Callable[[Scene], object], other: Callable[[Scene], object]
+) -> None:
+    with staged(Operation("nothing", lambda there: None, lambda there: there.append(*BATCH))) as stage:
+        assert _state_after(stage, one) != _state_after(stage, other)
+
+
+def _state_after(stage: Stage, act: Callable[[Scene], object]) -> str:
+    there, _ = stage.scene()
+    Child(lambda: bool(act(there))).end()
+    return state_of(there.store.segment)
 
 
 def _looked(stage: Stage, look: Callable[[Scene, Seen], Any]) -> Any:

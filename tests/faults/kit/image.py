@@ -6,6 +6,7 @@ It has the bytes, and tells which pages have memory: the kernel counts also thos
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain
@@ -20,6 +21,13 @@ from shardq.shm.words import PAGE, WORD
 
 #: More rings than this no bell of a scene has taken in.
 _MOST_RINGS = 4096
+#: Seconds: no scene is there for longer. A time from before was written into it on purpose.
+_RECENT_S = 60
+#: No time is below this, by any clock of a machine that runs for some seconds.
+_LEAST_TIME = 1 << 32
+#: Of what a process counts of a handler: how long things took, and what follows from that.
+_DURATIONS = (at.TALLY_BUSY_NS, at.TALLY_ACCEPTED_RATE, at.TALLY_DONE_RATE, at.TALLY_WAITED_US)
+_BUCKETS = ((at.TALLY_WAIT, at.TALLY_WORK), (at.TALLY_WORK, at.TALLY_WORDS))
 
 
 class Image:
@@ -62,7 +70,7 @@ def _have_one_token(semaphore: posix_ipc.Semaphore) -> None:
 
 def state_of(segment: Segment) -> str:
     """What a segment and its bells hold, in short: equal states are equal to every process that enters, but for which
-    process ids stand in its slots.
+    process ids stand in its slots, when in the last minute something was, and how long it took.
     """
     words = segment.words
     said = blake2b(f"{segment.taken_bytes} {segment.semaphore.value} {_bells_of(segment)}".encode())
@@ -73,6 +81,7 @@ def state_of(segment: Segment) -> str:
             if start == 0:  # with all slots, which are in the part that has memory from the beginning
                 for place in filter(words.__getitem__, _process_words(segment)):
                     content[place * WORD : (place + 1) * WORD] = b"\1" * WORD
+            _forget_times(segment, start, content)
             said.update(start.to_bytes(8))
             said.update(content)
     finally:
@@ -85,6 +94,34 @@ def _process_words(segment: Segment) -> list[int]:
     first, behind = segment.layout.slot_word(0), segment.layout.slot_word(segment.layout.slots)
     slots = (range(first + field, behind, at.SLOT_WORDS) for field in (at.SLOT_PID, at.SLOT_START_TICKS))
     return [at.SUPERVISOR_PID, *chain(*slots)]
+
+
+def _forget_times(segment: Segment, start: int, content: bytearray) -> None:
+    """Have what lies there from `start` on say only that something was, and not when or for how long. Times to come
+    stay: they say that it is to be waited.
+    """
+    clocks = ((time.CLOCK_REALTIME, 1000), (time.CLOCK_BOOTTIME, 1), (time.CLOCK_MONOTONIC, 1))
+    now = [(time.clock_gettime_ns(clock) // unit_ns, _RECENT_S * 10**9 // unit_ns) for clock, unit_ns in clocks]
+    with memoryview(content) as view, view.cast("Q") as words:
+        for place, word in enumerate(words.tolist()):
+            if word > _LEAST_TIME and any(clock - recent < word <= clock for clock, recent in now):
+                words[place] = 1
+        for block in _blocks(segment, start, len(content)):
+            for place in _DURATIONS:
+                words[block + place] = 0
+            for first, behind in _BUCKETS:
+                its = words[block + first : block + behind]
+                its[0] = sum(its)
+                its[1:] = memoryview(bytes(WORD * (behind - first - 1))).cast("Q")
+
+
+def _blocks(segment: Segment, start: int, nbytes: int) -> Iterator[int]:
+    """The words, counted from `start`, where begins what a process counts of a handler."""
+    layout = segment.layout
+    low = max(start, layout.tallies)
+    high = min(start + nbytes, layout.tallies + layout.slots * at.TALLY_PAGES * PAGE)
+    for page in range(low, high, PAGE):
+        yield from ((page - start) // WORD + place * at.TALLY_WORDS for place in range(at.TALLIES_IN_PAGE))
 
 
 def _bells_of(segment: Segment) -> dict[Path, int]:
