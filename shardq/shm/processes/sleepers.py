@@ -88,8 +88,9 @@ class Sleepers:
         word = self._slots.word(self._slots.mine)
         if self._words[word + at.SLOT_SERVES]:
             return
-        for slot in range(self._layout.slots):
-            if self.sleeps(slot):
+        start = self._layout.sleep_map
+        for slot, state in enumerate(self._bytes[start : start + self._layout.slots]):
+            if state in (at.ASLEEP, at.CALLED):
                 self.bells.add(slot)
         self._words[at.SERVERS] += 1
         # Last: where an exception cuts this short, the process does it all again.
