@@ -24,9 +24,9 @@ killed consumer had in hand is lost. `faster-fifo` (`put_many` for a call, `get_
 by a process that is killed while it has the ring's lock. `localqueue` and `huey` keep requests in a file of SQLite in
 the folder for temporary files: where that is on a disk, requests outlive a restart of the machine. Each of the two
 looks for new requests from time to time. The first floor routes, groups, encodes and frames each call as a queue in
-Python has to, writes it to a pipe at once, and decodes each thread's part in one other process; the second carries
-each call as one msgspec blob and routes nothing. Both can lose what they carry. More processes than cores slow each
-other down, whatever the queue."""
+pure Python has to, writes it to a pipe at once, and decodes each thread's part in one other process: with its core in
+C, which groups and frames in less, shardq may be above it. The second floor carries each call as one msgspec blob and
+routes nothing. Both can lose what they carry. More processes than cores slow each other down, whatever the queue."""
 
 
 def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:

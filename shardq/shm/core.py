@@ -136,7 +136,7 @@ class Core:
                 engine.close()
 
     def _called(self, engine: Engine, turned: TurnWithCalls) -> Turn:
-        """Ring who is to be rung after a turn, and pass on a call where this process has to."""
+        """Ring the processes that a turn called, and pass on a call where this process has to."""
         hand, done, lies_down, due, passes_on = turned
         self._ring(engine, due)
         if passes_on:

@@ -50,8 +50,6 @@ class InHand:
         self.claim(hand)
         self.batch: Batch | None = None
         """The batch whose requests are handled. None: none are."""
-        self.done_with_batch = 0
-        """As `done`, once all of the batch is."""
         self.acknowledged = self._handed_out = 0
         """How many requests of the batch are acknowledged, and how many the storage handed out: more than are handled
         where some do not decode."""
@@ -66,7 +64,6 @@ class InHand:
     def take(self, batch: Batch) -> None:
         """Handle this batch from now on."""
         self.batch, self.acknowledged, self._handed_out = batch, 0, batch.count
-        self.done_with_batch = self.done + batch.count
 
     def of(self, batch: Batch) -> Hand:
         """What the storage is told: the claim, with this batch."""

@@ -20,5 +20,7 @@ class Quantum:
         """When it ends, and when so many requests of the stay are done."""
 
     def is_over(self, done: int, now_s: float) -> bool:
-        """Whether the worker stayed for long enough, when so many requests of the stay are done; monotonic."""
+        """Whether the worker stayed for long enough, when so many requests of the stay are done.
+        `now_s`: monotonic.
+        """
         return done >= self._last_done or now_s > self._last_at

@@ -72,7 +72,7 @@ class Turns:
             in_hand.note_acknowledged(batch.count)
             return Done()
         now_s = monotonic()
-        stay = not self._quantum.is_over(in_hand.done_with_batch, now_s)
+        stay = not self._quantum.is_over(in_hand.done + in_hand.left, now_s)
         # While other tasks of this process run, the worker has no batch in hand: should one of them end the process, no
         # request would be to blame. Where the storage suspends they run in each step, and this would change nothing.
         takes_none = now_s >= self._worker.waiting.others_due_at and not self._storage.suspends

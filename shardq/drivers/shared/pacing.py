@@ -49,7 +49,8 @@ class Pace:
         """
         self.step = 0
         """How long the pauses are now, 0: there are none. Then `handled` has nothing to do while the process did not
-        wait for the guard again, and `handed_out` has nothing to do at all: who has many batches need not call them."""
+        wait for the guard again, and `handed_out` has nothing to do at all: the storage need not
+        call them."""
         self._is_due = False
         """Whether the last batch had a pause."""
 

@@ -52,7 +52,8 @@ class ExitLog:
         self._words[at.DEATHS_CURSOR] = number + 1
 
     def _find(self, owner: int) -> int:
-        # Read at one go: who goes on with the work of the dead looks three times, and the thread waits meanwhile.
+        # Read at one go: a worker that goes on with the work of a dead one looks three times. Word by word that was a
+        # third of all byte codes of a recovery.
         owners = self._words[at.DEATHS : _BEHIND : at.DEATH_WORDS].tolist()
         if owner not in owners:
             return 0

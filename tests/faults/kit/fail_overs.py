@@ -257,9 +257,9 @@ class Blow:
         self._places = await self._places_of_master()
         if lags:
             self.replica.pause(signal.SIGSTOP)
-            await asyncio.sleep(self._random.uniform(0, 0.05))
+            await asyncio.sleep(self._random.uniform(0, 0.05))  # by the draw: so much the replica may still get
             await asyncio.to_thread(self.master.ask, "CLIENT", "KILL", "TYPE", "replica")
-            await asyncio.sleep(self._random.uniform(0.01, 0.3))
+            await asyncio.sleep(self._random.uniform(0.01, 0.3))  # by the draw: for so long it lags
         await asyncio.to_thread(self.master.kill)
         self.begun = time.monotonic()
         if lags:
