@@ -7,14 +7,14 @@ work that keeps a core busy, and for code that runs a loop of its own: a worker'
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence, Sized
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
-from shardq.handling.isolation import plainly, plainly_with
+from shardq.handling.isolation import plainly
 from shardq.handling.newcomers import announce
 from shardq.handling.route_by import RouteBy
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, check_progress, handler_name
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 else:
     Result = TypeVar("Result")
 
+_MAIN_ROUTE = Route()
 #: So many characters of a note are kept: more than a line of a terminal shows.
 _NOTE_CHARACTERS = 256
 #: While a handler's code runs, what it works for: the batch in hand, else True. What it registers must not wait for
@@ -109,7 +110,7 @@ class Handler(Generic[Request, Result]):
     @classmethod
     def route(cls, *requests: Any) -> Any:
         """One `Route` for each request, in order. Default: what `route_by` says; without it thread 0, priority 0."""
-        return [Route()] * len(requests) if cls.route_by is None else RouteBy(cls).routes(requests)
+        return [_MAIN_ROUTE] * len(requests) if cls.route_by is None else RouteBy(cls).routes(requests)
 
     def start(self) -> Any:
         """Called once before the first batch of a binding."""
@@ -227,12 +228,6 @@ async def call(function: Any, *arguments: Any, batch: Any = True) -> Any:
         return await result if isinstance(result, Awaitable) else result
     finally:
         handling.reset(token)
-
-
-def called(function: Any, arguments: Sequence[Any], batch: Any) -> Any:
-    """What a plain method returns that works for this batch, in a context that is for this call alone."""
-    handling.set(batch)
-    return plainly_with(function, arguments)
 
 
 def drive(awaitable: Awaitable[Any]) -> Any:

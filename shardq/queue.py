@@ -106,14 +106,15 @@ class Queue(Calling, Ticketing):
         """
         schedule = "" if recurrent is None else written(recurrent)
         facts, places = self.routed(handler, requests)
-        if is_awaitable(places):
+        if type(places) is not list and is_awaitable(places):
             places = await places
         time, messages = None, None
         if schedule or defer is not None:
             time = when(defer, schedule)
         elif not if_not_exists and current_context() is None:
             messages = self._messages(facts, requests)
-            if stored := self._stored_at_once(facts, places, messages):
+            step = self._plain_step(facts.pipes(), places, messages)
+            if step and (stored := self.storage.append_at_once(step, follow_up=inside_handler())):
                 return stored
         limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
@@ -135,14 +136,15 @@ class Queue(Calling, Ticketing):
         """
         schedule = "" if recurrent is None else written(recurrent)
         facts, places = self.routed(handler, requests)
-        if is_awaitable(places):
+        if type(places) is not list and is_awaitable(places):
             places = result_of(places, may_wait=not loop_runs())
         time, messages = None, None
         if schedule or defer is not None:
             time = when(defer, schedule)
         elif not if_not_exists and current_context() is None:
             messages = self._messages(facts, requests)
-            if stored := self._stored_at_once(facts, places, messages):
+            step = self._plain_step(facts.pipes(), places, messages)
+            if step and (stored := self.storage.append_at_once(step, follow_up=inside_handler())):
                 return stored
         limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
@@ -154,7 +156,9 @@ class Queue(Calling, Ticketing):
         """Where the requests go: what `route()` returned, which may be awaitable, or the places that are declared.
         Raises `HandlerError` for what is no handler, and `RequestError` for requests of another type.
         """
-        facts = self._facts(handler)
+        facts = self._kinds.get(handler) if isinstance(handler, type) else None
+        facts = self._met(handler) if facts is None else facts
+        self.handlers[facts.name] = handler
         if facts.types is not None and not facts.types.issuperset(map(type, requests)):
             raise wrong_type(facts, requests)
         return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
@@ -179,7 +183,7 @@ class Queue(Calling, Ticketing):
 
     def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
         """What is known of a handler whose results are to be waited for here. Raises `HandlerError`."""
-        info = self._facts(handler)
+        info = self._met(handler)
         if inside_handler():
             raise HandlerError(
                 f"a handler cannot wait for results of {info.name}: it keeps the worker that others may wait for. Send "
@@ -296,11 +300,6 @@ class Queue(Calling, Ticketing):
             check_round_trip(self.serializer, facts.kind, requests, messages)
         return messages
 
-    def _stored_at_once(self, facts: HandlerInfo, places: Any, messages: Sequence[bytes]) -> int:
-        """How many messages of a plain call the storage took without a wait: all, or none."""
-        step = self._plain_step(facts.pipes(), places, messages)
-        return 0 if step is None else self.storage.append_at_once(step, follow_up=inside_handler())
-
     def _plain_step(self, pipes: Pipes, places: Any, messages: Sequence[bytes]) -> Sequence[Part] | None:
         """The step that stores these messages. None: to find it, or what is wrong with them, takes the general way."""
         limits = self._limits
@@ -351,7 +350,8 @@ class Queue(Calling, Ticketing):
         messages = messages if heads is None else heads(messages)
         return messages if sent is None else sent.traced(messages)
 
-    def _facts(self, handler: type[Handler[Any]]) -> HandlerInfo:
+    def _met(self, handler: type[Handler[Any]]) -> HandlerInfo:
+        """What is known of a handler, from now on without a look at it. Raises `HandlerError`."""
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
         if facts is None:
             facts = usable(handler)

@@ -22,6 +22,7 @@ each after those that it uses:
 * `turn.c`: a worker's turn, and its rest (`shm/verbs/delivering.py`, `waiting.py`)
 * `results.c`: what a turn is asked, and what came of it, as Python sees them
 * `plan.c`: where the messages of a call go; changes nothing
+* `bells.c`: ringing what was called (`shm/processes/doorbell.py`), and before a call is stored the one that it is for
 * `append.c`: storing a call (`shm/verbs/appending.py`)
 * `step.c`: the messages of a call by tube (`handling/prepared.py`); knows no segment
 * `module.c`: the extension as Python sees it

@@ -119,10 +119,13 @@ static Appended append_inside(Core *core, Call *call)
 
 Appended append_call(Core *core, Call *call)
 {
-    if (!guard_enter(core))
-        return GENERAL_WAY;
-    forget_calls(core);
-    Appended done = append_inside(core, call);
-    guard_leave(core);
+    ring_ahead(core, call);
+    Appended done = GENERAL_WAY;
+    if (guard_enter(core)) {
+        forget_calls(core);
+        done = append_inside(core, call);
+        guard_leave(core);
+    }
+    core->ahead = NO_SLOT;
     return done;
 }

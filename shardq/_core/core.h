@@ -76,6 +76,9 @@ typedef struct {
     int64_t priority;
 } KnownThread;
 
+#define NO_SLOT UINT64_MAX
+#define NO_BELL -1
+
 typedef struct {
     PyObject_HEAD
     Py_buffer view;
@@ -106,6 +109,8 @@ typedef struct {
     uint64_t *called, *rung;
     uint8_t *due, *seen_alive;
     bool any_due;
+    int *bells; /* by slot: the descriptor by which its process is rung, NO_BELL: Python has to */
+    uint64_t ahead, ahead_attempt; /* the slot that was rung before this section, and its last attempt by then */
     uint64_t calls;
 } Core;
 
@@ -232,6 +237,7 @@ bool slot_is_alive(Core *core, uint64_t slot);
 bool owner_is_alive(Core *core, uint64_t owner);
 bool slot_sleeps(const Core *core, uint64_t slot);
 void slot_call(Core *core, uint64_t slot);
+uint64_t sleeper_that_serves(const Core *core, uint64_t handler, uint8_t state, uint64_t start);
 bool call_for_handler(Core *core, uint64_t handler);
 void forget_calls(Core *core);
 
@@ -316,6 +322,10 @@ typedef struct {
 void call_begin(Call *call, int share);
 bool call_take(Core *core, Call *call, PyObject *parts);
 bool call_plan(Core *core, Call *call);
+
+/* bells.c */
+void ring_ahead(Core *core, const Call *call);
+uint64_t ring_called(Core *core, uint64_t *slots);
 
 /* append.c: what an append does with a call, and a turn with its outputs. */
 void call_keep(Core *core, const Call *call);

@@ -89,8 +89,11 @@ class Core:
     def learn(self, pipe: str, thread: int, generation: int, tube: int, /) -> None:
         """The pipe has this tube as long as its thread has that generation."""
 
-    def rang(self, slot: int, /) -> None:
-        """The process of a slot that was to be rung was rung."""
+    def rang(self, slot: int, descriptor: int, /) -> None:
+        """The process of a slot that was to be rung was rung, by this descriptor: from now on by the core itself."""
+
+    def forget_bell(self, slot: int, /) -> None:
+        """Its descriptor is about to be closed."""
 
     def close(self) -> None:
         """Let go of the mapping: from now on nothing is the frequent case."""

@@ -74,6 +74,7 @@ static void core_dealloc(Core *core)
     PyMem_Free(core->rung);
     PyMem_Free(core->due);
     PyMem_Free(core->seen_alive);
+    PyMem_Free(core->bells);
     let_object_go((PyObject *)core);
 }
 
@@ -113,7 +114,11 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);
     core->due = PyMem_Calloc(core->at.slots, 1);
     core->seen_alive = PyMem_Calloc(core->at.slots, 1);
-    if (!core->known || !core->called || !core->rung || !core->due || !core->seen_alive)
+    core->bells = PyMem_Malloc(core->at.slots * sizeof *core->bells);
+    for (uint64_t slot = 0; core->bells && slot < core->at.slots; slot++)
+        core->bells[slot] = NO_BELL;
+    core->ahead = NO_SLOT;
+    if (!core->known || !core->called || !core->rung || !core->due || !core->seen_alive || !core->bells)
         PyErr_NoMemory();
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -297,13 +302,26 @@ static PyObject *core_append(Core *core, PyObject *const *arguments, Py_ssize_t 
     }
 }
 
-static PyObject *core_rang(Core *core, PyObject *number)
+static PyObject *core_rang(Core *core, PyObject *arguments)
+{
+    unsigned long long slot;
+    int descriptor;
+    if (!PyArg_ParseTuple(arguments, "Ki", &slot, &descriptor))
+        return NULL;
+    if (slot < core->at.slots) {
+        core->rung[slot] = core->called[slot];
+        core->bells[slot] = descriptor;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_forget_bell(Core *core, PyObject *number)
 {
     size_t slot = PyLong_AsSize_t(number);
     if (PyErr_Occurred())
         return NULL;
     if (slot < core->at.slots)
-        core->rung[slot] = core->called[slot];
+        core->bells[slot] = NO_BELL;
     Py_RETURN_NONE;
 }
 
@@ -320,7 +338,8 @@ static PyMethodDef core_methods[] = {
     {"learn_thread", (PyCFunction)core_learn_thread, METH_VARARGS, NULL},
     {"learn_served", (PyCFunction)core_learn_served, METH_VARARGS, NULL},
     {"learn", (PyCFunction)core_learn, METH_VARARGS, NULL},
-    {"rang", (PyCFunction)core_rang, METH_O, NULL},
+    {"rang", (PyCFunction)core_rang, METH_VARARGS, NULL},
+    {"forget_bell", (PyCFunction)core_forget_bell, METH_O, NULL},
     {"close", (PyCFunction)core_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

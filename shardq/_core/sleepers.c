@@ -45,6 +45,10 @@ void slot_call(Core *core, uint64_t slot)
         return;
     store_byte(core, place, AT_CALLED);
     core->called[slot] = attempt;
+    if (slot == core->ahead && attempt == core->ahead_attempt) {
+        core->rung[slot] = attempt;
+        return;
+    }
     core->due[slot] = core->any_due = true;
 }
 
@@ -52,6 +56,20 @@ static bool serves(const Core *core, uint64_t slot, uint64_t handler)
 {
     const uint8_t *numbers = core->bytes + core->at.served_map + slot * AT_SERVED_BYTES;
     return (numbers[handler / 8] >> handler % 8 & 1) || (numbers[AT_UNNUMBERED / 8] >> AT_UNNUMBERED % 8 & 1);
+}
+
+/* The first slot from `start` on of a process in that state which serves the handler. NO_SLOT: there is none. */
+uint64_t sleeper_that_serves(const Core *core, uint64_t handler, uint8_t state, uint64_t start)
+{
+    const uint8_t *map = core->bytes + core->at.sleep_map, *found = map + start;
+    if (handler >= HANDLER_NUMBERS)
+        return NO_SLOT;
+    while ((found = memchr(found, state, core->at.slots - (uint64_t)(found - map)))) {
+        uint64_t slot = (uint64_t)(found++ - map);
+        if (serves(core, slot, handler))
+            return slot;
+    }
+    return NO_SLOT;
 }
 
 /* Call a sleeping process that serves the handler; one that was called before where no other is there: who called it

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -87,9 +87,12 @@ def _plan(request_type: Any) -> _Plan:
     return _Plan(_ENCODERS[known.order], decode, untried, is_codeless(request_type))
 
 
-def decodes_alone(serializer: object, request_type: Any) -> bool:
-    """Whether no code but this library's and msgspec's runs when requests of a type are decoded."""
-    return type(serializer) is MsgspecSerializer and _plan(request_type).codeless
+def lone_decoder(serializer: object, request_type: Any) -> Callable[[Batch], list[Any]] | None:
+    """What decodes requests of a type as the serializer does, if no code but this library's and msgspec's runs then."""
+    if type(serializer) is not MsgspecSerializer:
+        return None
+    plan = _plan(request_type)
+    return partial(_decoded, plan, request_type) if plan.codeless else None
 
 
 def check_type(request_type: Any) -> None:
@@ -121,12 +124,16 @@ class MsgspecSerializer:
         check_round_trip(self, request_type, requests, messages)
 
     def decode(self, request_type: Any, batch: Batch) -> list[Any]:
-        try:
-            return _plan(request_type).decode(array_header(batch.count) + batch.payload)
-        except (msgspec.DecodeError, ValueError) as error:
-            # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
-            what = f"messages {batch.sequence} to {batch.through - 1}"
-            raise _undecodable(what, request_type, error) from error
+        return _decoded(_plan(request_type), request_type, batch)
+
+
+def _decoded(plan: _Plan, request_type: Any, batch: Batch) -> list[Any]:
+    try:
+        return plan.decode(array_header(batch.count) + batch.payload)
+    except (msgspec.DecodeError, ValueError) as error:
+        # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
+        what = f"messages {batch.sequence} to {batch.through - 1}"
+        raise _undecodable(what, request_type, error) from error
 
 
 def decode_array(kind: Any, array: bytes) -> list[Any]:

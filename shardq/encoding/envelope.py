@@ -23,7 +23,7 @@ _FLAGS = frozenset((_NEEDS_CALLER, _STAYS, _HAS_TICKET))
 #: What a message with a head begins with.
 _BEGINNINGS = tuple(_MARK + bytes((flag,)) for flag in sorted(_FLAGS))
 #: And with a head or a trace context.
-_FRONTS = (*_BEGINNINGS, *TRACE_KINDS)
+FRONTS = (*_BEGINNINGS, *TRACE_KINDS)
 _packed = Struct("<10sQ").pack
 
 
@@ -118,12 +118,7 @@ def without_caller(message: bytes) -> bytes:
 
 def begins_as_head(message: bytes) -> bool:
     """Whether a message looks as if there were a head in front of the request, or a trace context."""
-    return message.startswith(_FRONTS)
-
-
-def begins_with_head(batch: Batch) -> bool:
-    """Whether the first message of the batch has a head, or a trace context."""
-    return batch.payload.startswith(_FRONTS)
+    return message.startswith(FRONTS)
 
 
 def has_heads(batch: Batch) -> bool:

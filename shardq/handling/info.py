@@ -77,13 +77,15 @@ class HandlerInfo:
         """
         if self.by is not None:
             return self.by.pipes
-        self._look_again()
+        handler, read = self._class(), self._read
+        # Compared here as well: a call less for each `register`.
+        if handler is None or handler.priorities is not read[0] or handler.starvation_limit != read[1]:
+            self._look_again()
         return self._pipes
 
     def _look_again(self) -> None:
         """Read the attributes again that say where requests may go."""
-        handler = self._class()
-        assert handler is not None, "the class is gone"
+        handler = self._handler
         if handler.priorities is not self._read[0] or handler.starvation_limit != self._read[1]:
             read = handler.priorities, handler.starvation_limit  # first: what changes afterwards is found the next time
             self._priorities = check_priorities(handler)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from shardq._core.choice import PYTHON, C, check_python_may, extension
 from shardq.errors import SegmentBusy
-from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
-from shardq.outputs import Output
+from shardq.model import EMPTY, Batch, Hand, Part, split_key
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.death_watch import DeathWatch
@@ -52,12 +51,14 @@ class Core:
         self._claims = tubes.claims
         self._doorbell = doorbell
         self._section = section
-        self._engine = _engine(segment, slots, guard, tubes, extents, waiting, watch)
+        self.engine = _engine(segment, slots, guard, tubes, extents, waiting, watch)
         self._aside: Engine | None = None
+        if self.engine is not None:
+            doorbell.before_close = self.engine.forget_bell
 
     def append(self, parts: Sequence[Part], share: int) -> bool:
         """Add messages to tubes, all of them. False: this is not the frequent case, and nothing was changed."""
-        engine = self._engine
+        engine = self.engine
         if engine is None:
             return False
         due = engine.append(parts, share)
@@ -69,86 +70,53 @@ class Core:
                 pass
             return True
         if due:
-            self._ring(engine, due)
+            self._ring(due)
         return True
 
-    def turn(
-        self,
-        hand: Hand | None,
-        names: frozenset[str] | None,
-        terms: AllTerms,
-        outputs: Sequence[Output] = (),
-        *,
-        stay: bool,
-    ) -> Turn | None:
-        """See `Delivering.turn`. None: this is not the frequent case, and nothing was changed."""
-        engine = self._engine
-        if engine is None:
-            return None
-        turned = engine.turn(hand, names, terms, stay, outputs)
-        return turned if turned is None or len(turned) == 3 else self._called(engine, turned)
-
-    def rest(
-        self,
-        hand: Hand | None,
-        names: frozenset[str] | None,
-        terms: AllTerms,
-        *,
-        stay: bool,
-        asleep: bool,
-        may_sleep: bool,
-    ) -> Turn | None:
-        """See `Delivering.rest`. None: this is not the frequent case, and nothing was changed."""
-        engine = self._engine
-        if engine is None:
-            return None
-        turned = engine.rest(hand, names, terms, stay, asleep, may_sleep)
-        return turned if turned is None or len(turned) == 3 else self._called(engine, turned)
-
-    def learn_thread(self, thread: int, key: str) -> None:
-        """The thread has this key. Wants the guard held."""
-        if self._engine is not None:
-            generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
-            self._engine.learn_thread(thread, generation, key, split_key(key)[0])
-
-    def learn_served(self, names: frozenset[str] | None, served: Served) -> None:
-        """These handlers have these numbers, and this process is known to serve them."""
-        # Those without a number of their own may get one.
-        if self._engine is not None and (names is None or not served.bits & 1 << at.UNNUMBERED):
-            self._engine.learn_served(names, served.bits.to_bytes(at.SERVED_BYTES, "little"))
-
-    def learn(self, pipe: str, thread: int, tube: int) -> None:
-        """The pipe has this tube. Wants the guard held."""
-        if self._engine is not None:
-            generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
-            self._engine.learn(pipe, thread, generation, tube)
-
-    def set_aside(self) -> None:
-        """In a forked child: the engine is its parent's, and Python does all. `close` lets go of what it has: to close
-        a semaphore here could wait for a lock of the C library, which another thread of the parent had.
-        """
-        self._aside, self._engine = self._engine or self._aside, None
-
-    def close(self) -> None:
-        """Let go of the mapping."""
-        for engine in (self._engine, self._aside):
-            if engine is not None:
-                engine.close()
-
-    def _called(self, engine: Engine, turned: TurnWithCalls) -> Turn:
+    def called(self, turned: TurnWithCalls) -> Turn:
         """Ring the processes that a turn called, and pass on a call where this process has to."""
         hand, done, lies_down, due, passes_on = turned
-        self._ring(engine, due)
+        self._ring(due)
         if passes_on:
             # Where it cannot be passed on now, the processes that sleep look for work at their safety net's time.
             with suppress(SegmentBusy), self._section:
                 self._claims.pass_on(NOT_FOUND)
         return hand, done, lies_down
 
-    def _ring(self, engine: Engine, due: Sequence[int]) -> None:
+    def learn_thread(self, thread: int, key: str) -> None:
+        """The thread has this key. Wants the guard held."""
+        if self.engine is not None:
+            generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
+            self.engine.learn_thread(thread, generation, key, split_key(key)[0])
+
+    def learn_served(self, names: frozenset[str] | None, served: Served) -> None:
+        """These handlers have these numbers, and this process is known to serve them."""
+        # Those without a number of their own may get one.
+        if self.engine is not None and (names is None or not served.bits & 1 << at.UNNUMBERED):
+            self.engine.learn_served(names, served.bits.to_bytes(at.SERVED_BYTES, "little"))
+
+    def learn(self, pipe: str, thread: int, tube: int) -> None:
+        """The pipe has this tube. Wants the guard held."""
+        if self.engine is not None:
+            generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
+            self.engine.learn(pipe, thread, generation, tube)
+
+    def set_aside(self) -> None:
+        """In a forked child: the engine is its parent's, and Python does all. `close` lets go of what it has: to close
+        a semaphore here could wait for a lock of the C library, which another thread of the parent had.
+        """
+        self._aside, self.engine = self.engine or self._aside, None
+
+    def close(self) -> None:
+        """Let go of the mapping."""
+        for engine in (self.engine, self._aside):
+            if engine is not None:
+                engine.close()
+
+    def _ring(self, due: Sequence[int]) -> None:
         for slot in due:
-            if self._doorbell.ring(slot):
-                engine.rang(slot)
+            if self._doorbell.ring(slot) and (engine := self.engine):
+                engine.rang(slot, self._doorbell.way_to(slot))
 
 
 def engine_name() -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from types import TracebackType
 from weakref import WeakSet
 
-from shardq.model import Limits, Part
+from shardq.model import Limits
 from shardq.shm import words as at
 from shardq.shm.assembly import Assembly
 from shardq.shm.damage import damage_in
@@ -78,7 +77,7 @@ class Store:
     def _assemble(self) -> None:
         self._section = _Section(self)
         parts = self._parts = Assembly(self.segment, self._slots, self._section, self.gate, self.patience)
-        self._guard, self._journal, self._recovery = parts.guard, parts.journal, parts.recovery
+        self.core, self._guard, self._journal, self._recovery = parts.core, parts.guard, parts.journal, parts.recovery
         self._sleepers = parts.sleepers
         parts.tubes.handlers.begin()
         _stores.add(self)
@@ -122,14 +121,6 @@ class Store:
         if self._stale:
             self.take_slot()
         return self._parts.appending
-
-    def append_at_once(self, parts: Sequence[Part], share: int) -> bool:
-        """As `Appending.append`, without waiting for other processes. False: this is not the frequent case, and nothing
-        was added.
-        """
-        if self._stale:
-            self.take_slot()
-        return self._parts.core.append(parts, share)
 
     @property
     def reading(self) -> Reading:
@@ -249,7 +240,7 @@ class Store:
         # A thread that is inside must not go on once the slot may be another process's, and the semaphore is unmapped.
         with self._guard.closing():
             # First: another thread that has begun a verb must not go on in C.
-            self._parts.core.close()
+            self.core.close()
             self._parts.watch.close()
             self._parts.doorbell.close()
             self._slots.leave()
@@ -258,11 +249,11 @@ class Store:
     def disown(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
+        # A verb that was interrupted by the fork must not go on in C with the parent's slot.
+        self.core.set_aside()
 
     def let_go(self) -> None:
         """In a forked child, with the slot disowned: let go of what else is the parent's."""
-        # A verb that was interrupted by the fork must not go on in C with the parent's slot.
-        self._parts.core.set_aside()
         self._parts.membership.note_fork()
         # While a process has the parent's bell open, rings for the next process of its slot can be lost there.
         self._parts.doorbell.forget()
@@ -302,7 +293,7 @@ class Store:
         self._slots.forget()
         self._parts.doorbell.forget()
         self._parts.watch.close()
-        self._parts.core.close()
+        self.core.close()
 
 
 class _Section:

@@ -11,7 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from shardq.encoding.codec import decodes_alone
+from shardq.encoding.codec import lone_decoder
 from shardq.errors import (
     DecodeError,
     FencedError,
@@ -92,8 +92,7 @@ class Binding:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._info, self._context = info_of(self._class), copy_context()
         serializer, kind = self._worker.queue.serializer, self._info.kind
-        alone = decodes_alone(serializer, kind)
-        decode_bare = partial(serializer.decode, kind) if alone else self._decoded_by_code
+        decode_bare = lone_decoder(serializer, kind) or self._decoded_by_code
         # Of results that no caller waits for, nothing is decoded.
         self._decoded = _nothing if self._class is Inbox else partial(self._callers.decoded, decode_bare, serializer)
         if self._lease:

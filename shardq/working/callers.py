@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from shardq.encoding.codec import MsgspecSerializer
-from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, inbox_of, opened
+from shardq.encoding.envelope import FRONTS, NO_HEADS, has_heads, inbox_of, opened
 from shardq.encoding.replies import NOTICE, digest_of_kept, encode_results, kept_result, success
 from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, ShardqError, shown
 from shardq.handling.info import HandlerInfo
@@ -48,7 +48,7 @@ class Callers:
         if type(serializer) is not MsgspecSerializer:
             if not has_heads(batch):
                 return decode(batch)
-        elif not begins_with_head(batch):
+        elif not batch.payload.startswith(FRONTS):
             try:
                 return decode(batch)
             except DecodeError:

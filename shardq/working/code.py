@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from shardq.errors import DecodeError, HandlerError
-from shardq.handler import call, called
+from shardq.handler import call, handling
 from shardq.handling.awaiting import is_awaitable
 from shardq.handling.isolation import InContext, plainly_with
 from shardq.model import Batch
@@ -59,7 +59,8 @@ class Code:
         for this call alone. Where what it returns is to be awaited, this is what to await for that: see `result`.
         """
         try:
-            result = context.run(called, function, arguments, batch)
+            context.run(handling.set, batch)
+            result = context.run(plainly_with, function, arguments)
         except BaseException as error:
             self._hooks.after_step(error)
             if not isinstance(error, Exception | SystemExit):

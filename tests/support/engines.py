@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shardq.drivers.shared.engine import VARIABLE, engine_name
+from shardq.model import AllTerms, Hand
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.shm.words import PAGE
 from tests.support.segments import NewStore
+
+if TYPE_CHECKING:
+    from shardq._core.engine import Core as Engine
 
 #: Words that differ between two segments in which the same was done: of the header, and of each slot.
 _OWN = (at.CREATED_US, at.EQUALITY_KEY, at.EQUALITY_KEY_END)
@@ -42,6 +48,62 @@ def store_of(engine: str, new_store: NewStore, *arguments: int) -> Store:
     """A store with a segment of its own."""
     with using(engine):
         return new_store(*arguments)
+
+
+def turn_in_c(
+    store: Store,
+    hand: Hand | None,
+    names: frozenset[str] | None,
+    terms: AllTerms,
+    outputs: Sequence[Output] = (),
+    *,
+    stay: bool,
+) -> Any:
+    """The hand after a turn, whether it is all done, and whether the process lies down. None: C leaves it to Python."""
+    turned = _engine(store).turn(hand, names, terms, stay, outputs)
+    return turned if turned is None or len(turned) == 3 else store.core.called(turned)
+
+
+def rest_in_c(
+    store: Store,
+    hand: Hand | None,
+    names: frozenset[str] | None,
+    terms: AllTerms,
+    *,
+    stay: bool,
+    asleep: bool,
+    may_sleep: bool,
+) -> Any:
+    """As `turn_in_c`, of a rest."""
+    turned = _engine(store).rest(hand, names, terms, stay, asleep, may_sleep)
+    return turned if turned is None or len(turned) == 3 else store.core.called(turned)
+
+
+def watch_engine(store: Store, verb: str, note: Callable[[tuple[Any, ...], Any], None]) -> None:
+    """From now on a function is told of each call of this verb of the engine: its arguments, and what it returned."""
+    store.core.engine = _Watched(_engine(store), verb, note)  # type: ignore[assignment]
+
+
+class _Watched:
+    def __init__(self, engine: Engine, verb: str, note: Callable[[tuple[Any, ...], Any], None]) -> None:
+        self._engine, self._verb, self._note = engine, verb, note
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._engine, name)
+        if name != self._verb:
+            return found
+
+        def watched(*arguments: Any) -> Any:
+            returned = found(*arguments)
+            self._note(arguments, returned)
+            return returned
+
+        return watched
+
+
+def _engine(store: Store) -> Engine:
+    assert store.core.engine is not None
+    return store.core.engine
 
 
 class Words:

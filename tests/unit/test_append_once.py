@@ -66,8 +66,10 @@ async def test_a_guard_that_is_held_lets_nothing_be_appended_at_once(storage: Sh
     assert await storage.length(PIPE) == 1
 
 
-async def test_a_storage_that_is_closed_refuses_what_is_appended_at_once(storage: SharedStorage) -> None:
-    await storage.append([(PIPE, [b"one"])])
+async def test_a_storage_that_is_closed_takes_nothing_at_once_and_refuses_it_then(storage: SharedStorage) -> None:
+    parts = [(PIPE, [b"one"])]
+    await storage.append(parts)
     await storage.close()
+    assert storage.append_at_once(parts) == 0
     with pytest.raises(StorageClosed, match="use it inside of their block, or attach"):
-        storage.append_at_once([(PIPE, [b"one"])])
+        await storage.append(parts)

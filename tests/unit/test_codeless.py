@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from shardq.encoding.codec import MsgspecSerializer, decodes_alone
+from shardq.encoding.codec import MsgspecSerializer, lone_decoder
 from shardq.encoding.codeless import is_codeless
 
 
@@ -92,5 +92,5 @@ def test_another_serializer_may_run_any_code() -> None:
     class Own(MsgspecSerializer):
         pass
 
-    assert decodes_alone(MsgspecSerializer(), Place)
-    assert not decodes_alone(Own(), Place)
+    assert lone_decoder(MsgspecSerializer(), Place)
+    assert not lone_decoder(Own(), Place)

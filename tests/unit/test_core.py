@@ -22,7 +22,7 @@ from shardq.version import __version__
 from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.chance import SEED
-from tests.support.engines import needs_c, stands_in, store_of, using
+from tests.support.engines import needs_c, stands_in, store_of, using, watch_engine
 from tests.support.python import run
 from tests.support.segments import NewStore
 
@@ -102,19 +102,17 @@ def _seen(batch: Batch) -> object:
 
 def counted(store: Store) -> Counter[str]:
     """Counts what is done in C from now on."""
-    core, done = store._parts.core, Counter[str]()
+    done = Counter[str]()
 
-    def watch(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any, **options: Any) -> Any:
-            found = verb(*arguments, **options)
-            done[name] += bool(found)
-            done["outputs"] += bool(found) and bool(name == "turn" and arguments[3])
-            return found
+    def noting(verb: str) -> Callable[[tuple[Any, ...], Any], None]:
+        def note(arguments: tuple[Any, ...], returned: Any) -> None:
+            done[verb] += returned is not None
+            done["outputs"] += bool(returned and verb == "turn" and arguments[4])
 
-        return watched
+        return note
 
-    for name in ("append", "turn", "rest"):
-        setattr(core, name, watch(name, getattr(core, name)))
+    for verb in ("append", "turn", "rest"):
+        watch_engine(store, verb, noting(verb))
     return done
 
 

@@ -17,8 +17,9 @@ from shardq.model import EMPTY, Hand, Terms, When
 from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from shardq.shm.verbs.delivering import Rest
 from tests.faults.kit.fsck import fsck
-from tests.support.engines import needs_c, stands_in, store_of
+from tests.support.engines import needs_c, rest_in_c, stands_in, store_of, turn_in_c
 from tests.support.forked import Forked
 from tests.support.segments import NewStore, stores
 
@@ -74,7 +75,7 @@ class HeldAfter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._engine: Any = store._parts.core._engine
+        self._engine: Any = store.core.engine
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._hold)
         self._inside = threading.Event()
@@ -105,13 +106,13 @@ class HeldAfter:
 @contextmanager
 def held_after_c(store: Store) -> Iterator[None]:
     """Within, the guard is held from the first verb on, once it was done in C; no process waits for it for long."""
-    core, usual = store._parts.core, store.patience.usual
-    engine, held = core._engine, HeldAfter(store)
-    core._engine, store.patience.usual = held, lambda: 0.01  # type: ignore[assignment]
+    core, usual = store.core, store.patience.usual
+    engine, held = core.engine, HeldAfter(store)
+    core.engine, store.patience.usual = held, lambda: 0.01  # type: ignore[assignment]
     try:
         yield
     finally:
-        core._engine, store.patience.usual = engine, usual
+        core.engine, store.patience.usual = engine, usual
         held.end()
 
 
@@ -151,7 +152,7 @@ def test_a_sleeper_whose_thread_was_released_in_c_comes_back_at_once(store: Stor
     with held_after_c(store):
         rest = store.delivering.rest(hand, NAMES, TERMS, stay=False, asleep=True)
 
-    assert rest == (None, True, 0.0)
+    assert rest == Rest(None, True, 0.0)
 
 
 @contextmanager
@@ -183,7 +184,7 @@ def test_a_call_that_c_cannot_pass_on_is_passed_on_by_python(store: Store) -> No
     be_called_asleep(store)
 
     with sleeper_above(store) as place:
-        turned = store._parts.core.rest(None, NAMES, TERMS, stay=False, asleep=True, may_sleep=True)
+        turned = rest_in_c(store, None, NAMES, TERMS, stay=False, asleep=True, may_sleep=True)
         assert store.segment.bytes[place] == at.CALLED
 
     assert turned
@@ -210,7 +211,7 @@ def test_a_slot_that_is_given_back_is_not_used_in_c(monkeypatch: pytest.MonkeyPa
     stored = list[bool]()
     with stores() as new_store:
         store = known(new_store)
-        core, leave = store._parts.core, store._slots.leave
+        core, leave = store.core, store._slots.leave
 
         def leave_while_another_thread_appends() -> None:
             leave()
@@ -246,7 +247,7 @@ class Meddler:
 def test_no_finalizer_runs_between_looking_at_messages_and_storing_them(store: Store) -> None:
     messages = [b"message" * 9 for _ in range(99)]
     parts = [(f"{ONE}/0", messages)]
-    threshold, engine = gc.get_threshold(), store._parts.core._engine
+    threshold, engine = gc.get_threshold(), store.core.engine
     assert engine
     gc.collect()
     gc.disable()
@@ -273,7 +274,7 @@ def test_a_sleeper_that_was_to_wake_by_itself_rises_in_python(store: Store) -> N
     assert store.delivering.unclaim(OTHER, token, 3600)
     hand = Hand(hand.key, hand.token, EMPTY)
 
-    assert store._parts.core.rest(hand, NAMES, TERMS, stay=True, asleep=True, may_sleep=True) is None
+    assert rest_in_c(store, hand, NAMES, TERMS, stay=True, asleep=True, may_sleep=True) is None
 
 
 def test_a_thread_of_no_handler_is_damage(store: Store) -> None:
@@ -294,18 +295,18 @@ def test_while_a_process_waits_until_nothing_is_queued_only_the_last_acknowledge
 ) -> None:
     for _ in range(3):
         append(store, ONE)
-    hand, core = turn(store, None), store._parts.core
+    hand = turn(store, None)
     place = store.segment.layout.quiet_map + store.slot
     assert not store.waiting.quiet()
 
     for _ in range(2):
-        turned = core.turn(hand, NAMES, TERMS, stay=True)
+        turned = turn_in_c(store, hand, NAMES, TERMS, stay=True)
         assert turned is not None
         hand, done, _ = turned
         assert done
         assert store.segment.bytes[place]
 
-    assert core.turn(hand, NAMES, TERMS, stay=True) is None
+    assert turn_in_c(store, hand, NAMES, TERMS, stay=True) is None
     assert turn(store, hand) is not None
     assert not store.segment.bytes[place]
     assert store.waiting.quiet()
@@ -318,7 +319,7 @@ def test_a_process_that_waits_for_room_is_rung_by_the_core(store: Store) -> None
     store.waiting.await_room()
     assert not is_rung(bell)
 
-    assert store._parts.core.turn(hand, NAMES, TERMS, stay=True) is not None
+    assert turn_in_c(store, hand, NAMES, TERMS, stay=True) is not None
 
     assert not store.segment.bytes[place]
     assert is_rung(bell)
@@ -332,7 +333,7 @@ def test_where_many_processes_wait_for_room_each_acknowledgement_is_left_to_pyth
     for place in waiting:
         store.segment.bytes[place] = 1
 
-    assert store._parts.core.turn(hand, NAMES, TERMS, stay=True) is None
+    assert turn_in_c(store, hand, NAMES, TERMS, stay=True) is None
     assert turn(store, hand) is not None
     assert not any(store.segment.bytes[place] for place in waiting)
 
@@ -349,7 +350,7 @@ def test_what_is_sent_on_leaves_with_the_batch(store: Store) -> None:
     append(store, ONE)
     hand = turn(store, None)
 
-    turned = store._parts.core.turn(hand, NAMES, TERMS, (to(OTHER, b"first", b"second"),), stay=False)
+    turned = turn_in_c(store, hand, NAMES, TERMS, (to(OTHER, b"first", b"second"),), stay=False)
 
     assert turned is not None
     left, done, _ = turned
@@ -380,7 +381,7 @@ def test_what_is_sent_on_otherwise_is_left_to_python(store: Store, outputs: Any)
     hand = turn(store, None)
     before = stands_in(store.segment)
 
-    assert store._parts.core.turn(hand, NAMES, TERMS, outputs, stay=True) is None
+    assert turn_in_c(store, hand, NAMES, TERMS, outputs, stay=True) is None
 
     assert stands_in(store.segment) == before
 
@@ -392,7 +393,7 @@ def test_nothing_is_sent_on_with_an_empty_hand(store: Store) -> None:
     assert not hand.batch.count
     before = stands_in(store.segment)
 
-    assert store._parts.core.turn(hand, NAMES, TERMS, [to(OTHER, b"one")], stay=True) is None
+    assert turn_in_c(store, hand, NAMES, TERMS, [to(OTHER, b"one")], stay=True) is None
 
     assert stands_in(store.segment) == before
 

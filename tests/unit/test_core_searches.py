@@ -10,7 +10,7 @@ import pytest
 from shardq.model import Hand, Terms
 from shardq.shm.store import Store
 from tests.support.chance import SEED
-from tests.support.engines import needs_c, stands_in, store_of
+from tests.support.engines import needs_c, stands_in, store_of, watch_engine
 from tests.support.segments import NewStore
 
 pytestmark = needs_c
@@ -78,13 +78,7 @@ def test_a_worker_with_many_handlers_looks_beside_other_threads_in_c(two: tuple[
     append(store, *(f"{OTHERS[0]}/{number}" for number in range(200)), *own)
     assert drain(store) == own
     append(store, *own)
-    seen, in_c = list[bool](), store._parts.core.turn
-
-    def watched(*arguments: object, **options: object) -> object:
-        turned = in_c(*arguments, **options)  # type: ignore[arg-type]
-        seen.append(bool(turned and turned[1]))
-        return turned
-
-    store._parts.core.turn = watched  # type: ignore[assignment, method-assign]
+    seen = list[bool]()
+    watch_engine(store, "turn", lambda _, turned: seen.append(bool(turned and turned[1])))
     assert drain(store) == own
     assert seen == [True] * (len(own) + 1)

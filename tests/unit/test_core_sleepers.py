@@ -14,7 +14,7 @@ from shardq.model import Hand, Terms
 from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.support.chance import SEED
-from tests.support.engines import needs_c, stands_in, store_of
+from tests.support.engines import needs_c, stands_in, store_of, watch_engine
 from tests.support.forked import Forked
 from tests.support.segments import NewStore
 
@@ -88,18 +88,14 @@ def be_called(store: Store) -> None:
 
 def slept_in_c(store: Store) -> tuple[list[bool], list[bool]]:
     """From now on: the rests in C that lie down, and those that rise."""
-    core = store._parts.core
-    rest, lay_down, rose = core.rest, list[bool](), list[bool]()
+    lay_down, rose = list[bool](), list[bool]()
 
-    def watched(*arguments: Any, asleep: bool, **options: Any) -> Any:
-        turned = rest(*arguments, asleep=asleep, **options)
-        if turned:
-            _, done, lies_down = turned
-            if done and lies_down != asleep:
-                (rose if asleep else lay_down).append(True)
-        return turned
+    def note(arguments: tuple[Any, ...], turned: Any) -> None:
+        asleep = arguments[4]
+        if turned and turned[1] and turned[2] != asleep:
+            (rose if asleep else lay_down).append(True)
 
-    core.rest = watched  # type: ignore[method-assign]
+    watch_engine(store, "rest", note)
     return lay_down, rose
 
 

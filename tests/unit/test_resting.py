@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -38,7 +39,7 @@ async def test_a_ring_finds_the_batch_before_the_task_goes_on(storage: SharedSto
     task = await lying_down(storage)
     await storage.append([("m/H/1/0", [b"a", b"b"])])
 
-    storage.ears._heard()
+    storage.ears._heard(asyncio.get_running_loop())
 
     assert await storage.claimed("m/H/1")
     assert not task.done()
@@ -51,7 +52,7 @@ async def test_a_thread_that_a_ring_claimed_for_a_cancelled_task_is_there_for_ot
     task = await lying_down(storage)
     await storage.append([("m/H/1/0", [b"a"])])
 
-    storage.ears._heard()
+    storage.ears._heard(asyncio.get_running_loop())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -69,7 +70,7 @@ async def test_more_of_the_thread_in_hand_stays_in_hand_where_the_task_is_cancel
     task = await lying_down(storage, hand)
     await storage.append([("m/H/1/0", [b"a"])])
 
-    storage.ears._heard()
+    storage.ears._heard(asyncio.get_running_loop())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -88,7 +89,7 @@ async def test_a_claim_ends_later_where_the_guard_is_held_when_the_task_is_cance
     if verb == "rest":
         task = await lying_down(storage)
         await storage.append([("m/H/1/0", [b"a"])])
-        storage.ears._heard()
+        storage.ears._heard(asyncio.get_running_loop())
     token = 0 if task else await storage.claim("m/H/1")
     unclaim, refusals = storage.store.delivering.unclaim, [SegmentBusy("held"), SegmentBusy("held")]
 
@@ -121,11 +122,35 @@ async def test_a_ring_while_the_guard_is_held_has_the_task_look_again(
         return rest(*arguments, **options)
 
     monkeypatch.setattr(storage.store.delivering, "rest", busy_at_first)
-    storage.ears._heard()
+    storage.ears._heard(asyncio.get_running_loop())
 
     found = await asyncio.wait_for(task, 10)
     assert found is not None
     assert found.batch.messages == [b"a"]
+
+
+async def test_before_a_task_sleeps_again_rings_are_taken_in_and_then_it_looks(
+    storage: SharedStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other way round, a ring that comes after the look would be taken in unheard."""
+    task = await lying_down(storage)
+    rest, bell = storage.store.delivering.rest, storage.store.doorbell.open()
+    rung, looked = list[bool](), asyncio.Event()
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        rung.append(bool(select.select([bell], [], [], 0)[0]))
+        if len(rung) == 2:
+            looked.set()
+        return rest(*arguments, **options)
+
+    monkeypatch.setattr(storage.store.delivering, "rest", watched)
+    storage.store.doorbell.ring(storage.store.slot)
+    await asyncio.wait_for(looked.wait(), 10)
+
+    assert rung[:2] == [True, False]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_what_a_look_raises_in_the_callback_is_the_tasks(
@@ -138,7 +163,7 @@ async def test_what_a_look_raises_in_the_callback_is_the_tasks(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage.store.delivering, "rest", broken)
-        storage.ears._heard()
+        storage.ears._heard(asyncio.get_running_loop())
         with pytest.raises(StorageDamaged):
             await task
     assert not storage.store.waiting.asleep()

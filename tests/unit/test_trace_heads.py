@@ -74,8 +74,6 @@ def test_a_batch_is_opened_whatever_stands_in_front() -> None:
     assert (bare.sequence, bare.through) == (5, 10)
     assert (heads.places, heads.flags, heads.digests) == ([2, 3], (0x51, 0x52), {1: DIGEST})
     assert envelope.has_heads(batch_of(plain, TRACE.head + first))
-    assert envelope.begins_with_head(batch_of(TRACE.head + first, plain))
-    assert not envelope.begins_with_head(batch_of(plain, TRACE.head + first))
 
 
 def test_requests_that_hold_the_bytes_of_a_context_are_requests() -> None:

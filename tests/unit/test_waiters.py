@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 
 from shardq.drivers import SharedStorage
 from shardq.drivers.shared.waiters import ears_of
@@ -39,6 +40,65 @@ async def test_a_bell_that_rings_between_two_sleeps_is_not_missed(name: str) -> 
             await asyncio.wait_for(heard, 10)
     finally:
         storage.destroy()
+
+
+async def test_rings_are_taken_in_before_the_next_look_and_no_ring_after_it_is_lost(name: str) -> None:
+    storage, loop = SharedStorage.create(name, MIB), asyncio.get_running_loop()
+    ears, doorbell = storage.ears, storage.store.doorbell
+    try:
+        ears.ready()
+        doorbell.ring(storage.store.slot)
+        with ears.listening() as heard:
+            ears._heard(loop)
+            assert heard.done()
+        assert rung(storage), "the request that rang would wait for this"
+
+        since = ears.ready()
+        assert not rung(storage)
+        doorbell.ring(storage.store.slot)
+        assert ears.ready() == since
+        assert rung(storage)
+    finally:
+        storage.destroy()
+
+
+async def test_rings_that_nobody_takes_in_are_taken_in_when_the_bell_is_heard_again(name: str) -> None:
+    storage, loop = SharedStorage.create(name, MIB), asyncio.get_running_loop()
+    try:
+        storage.ears.ready()
+        storage.store.doorbell.ring(storage.store.slot)
+        storage.ears._heard(loop)
+        with storage.ears.listening():  # before it looks
+            assert not rung(storage)
+        storage.store.doorbell.ring(storage.store.slot)
+        storage.ears._heard(loop)
+        assert rung(storage)
+        storage.ears._heard(loop)
+        assert not rung(storage)
+    finally:
+        storage.destroy()
+
+
+async def test_a_look_that_found_nothing_is_followed_by_one_after_the_rings_are_taken_in(name: str) -> None:
+    storage, loop = SharedStorage.create(name, MIB), asyncio.get_running_loop()
+    looks = list[bool]()
+    try:
+        since = storage.ears.ready()
+        storage.store.doorbell.ring(storage.store.slot)
+        heard = storage.ears.listen(since=since, look=lambda: looks.append(rung(storage)))
+        storage.ears._heard(loop)
+        storage.ears.end(heard)
+        assert looks == [True]
+
+        again = storage.ears.listen(since=since)
+        assert again.done(), "a ring may have come since, which would be taken in with the one before"
+        storage.ears.end(again)
+    finally:
+        storage.destroy()
+
+
+def rung(storage: SharedStorage) -> bool:
+    return bool(select.select([storage.store.doorbell.open()], [], [], 0)[0])
 
 
 async def test_a_task_is_heard_when_another_one_has_stopped_listening(name: str) -> None:

@@ -56,25 +56,25 @@ class Resting:
                 continue
             found = rest
             if not rest.asleep:
-                self._storage.pace.handed_out()
+                pace = self._storage.pace
+                if pace.step:
+                    pace.handed_out()
                 return rest.hand
 
     async def _rung(self, wait_s: float | None) -> Rest | None:
         """What was found when the bell rang. None: it did not, or another process did not leave the guard."""
-        net_s = self._storage.net_s()
-        with self._storage.ears.listening(deaths=True, since=self._since, look=self._look_at_once) as heard:
-            try:
-                told: Rest | None = await self._deadline.wait(heard, net_s if wait_s is None else min(wait_s, net_s))
-                return told
-            except asyncio.CancelledError:
-                self._give_up(heard)
-                raise
-
-    def _look_at_once(self) -> Rest | None:
+        net_s, ears = self._storage.net_s(), self._storage.ears
+        heard = ears.listen(deaths=True, since=self._since, look=self._look)
+        timer = self._deadline.timer(heard, net_s if wait_s is None else min(wait_s, net_s))
         try:
-            return self._look()
-        except SegmentBusy:
-            return None
+            told: Rest | None = await heard
+            return told
+        except asyncio.CancelledError:
+            self._give_up(heard)
+            raise
+        finally:
+            timer.cancel()
+            ears.end(heard)
 
     async def _looked(self) -> Rest | None:
         """What there is. None: another process does not leave the guard, and this one has no batch in hand."""
@@ -90,7 +90,8 @@ class Resting:
         return self._look()
 
     def _look(self) -> Rest:
-        promote_what_is_due(self._store)
+        if self._store.may_be_due:  # asked here as well: a call less for each request that wakes a worker
+            promote_what_is_due(self._store)
         found = self._store.delivering.rest(
             self._hand,
             self._served,

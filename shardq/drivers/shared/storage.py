@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from shardq.drivers.shared.appending import append, count_of
 from shardq.drivers.shared.deferrals import Deferrals
@@ -86,7 +87,8 @@ class SharedStorage(Pausing, Recording):
         return accepted
 
     def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
-        if not self._store.append_at_once(parts, FOLLOW_UP if follow_up else GENERAL):
+        # In a forked child and in a store that is closed, the core takes nothing.
+        if not self._store.core.append(parts, FOLLOW_UP if follow_up else GENERAL):
             return 0
         accepted = count_of(parts)
         self.pace.registered(accepted)
@@ -205,10 +207,10 @@ class SharedStorage(Pausing, Recording):
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         return await self._sleeping.wait(served, timeout_s, bound)
 
-    async def rest(
+    def rest(
         self, hand: Hand | None, served: Served, terms: AllTerms, timeout_s: float | None = None, *, stay: bool = True
-    ) -> Hand | None:
-        return await self._sleeping.rest(hand, served, terms, timeout_s, stay=stay)
+    ) -> Coroutine[Any, Any, Hand | None]:
+        return self._sleeping.rest(hand, served, terms, timeout_s, stay=stay)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False

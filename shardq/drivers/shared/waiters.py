@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from inspect import CO_COROUTINE
 from threading import RLock
 from types import FrameType
@@ -36,13 +36,15 @@ class Ears:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[asyncio.Future[Any], Listening] = {}
-        """The futures that wait."""
+        self._waiting: dict[asyncio.Future[Any], tuple[bool, Look | None]] = {}
+        """The futures that wait, with whether each is told of deaths, and what it looks for."""
         # Reentrant: a signal handler may run while this lock is held, and its thread must be able to enter again.
         self._lock = RLock()
         self._heard_by: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, bool]] = WeakKeyDictionary()
         """The descriptors that each loop watches, and whether each tells of deaths."""
         self._times_woken = 0
+        self._rings_stay = False
+        """Whether coroutines were told of rings that are not taken in."""
         self._ready = False
 
     def ready(self) -> int:
@@ -53,25 +55,43 @@ class Ears:
             self._store.doorbell.open()
             self._store.waiting.deaths()
             self._ready = True
+        if self._rings_stay:
+            self._take_in_rings()
         return self._times_woken
 
-    def listening(self, *, deaths: bool = False, since: int | None = None, look: Look | None = None) -> Listening:
-        """Within, a future that is done when the bell rings, or with `deaths` when a process ends that may have been
-        bound to a thread. Listen before looking, so that no ring is missed; or say `since` when to have listened: where
-        another coroutine of this process took in a ring after that, the future is done at once.
+    @contextmanager
+    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[asyncio.Future[Any]]:
+        """Within, a future is told as by `listen`."""
+        heard = self.listen(deaths=deaths, since=since)
+        try:
+            yield heard
+        finally:
+            self.end(heard)
+
+    def listen(
+        self, *, deaths: bool = False, since: int | None = None, look: Look | None = None
+    ) -> asyncio.Future[Any]:
+        """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
+        thread. It is told until `end`. Listen before looking, so that no ring is missed; or say `since` when to have
+        listened: where another coroutine of this process took in a ring after that, the future is done at once.
 
         With `look`, a ring calls that at once, and what it returns or raises is the future's: a turn of the loop less,
-        until which the request would wait.
+        until which the request would wait. Where it finds the guard held, nothing is told but the ring.
         """
-        return Listening(self, deaths, since, look)
-
-    def begin(self, heard: asyncio.Future[Any], listening: Listening) -> None:
-        """Have a future told."""
-        with self._lock:
-            self._waiting[heard] = listening
-            if listening.since is not None and listening.since != self._times_woken:
-                heard.set_result(None)
-        self._hear(heard.get_loop(), deaths=listening.deaths)
+        if since is None and self._rings_stay:
+            self._take_in_rings()
+        loop = asyncio.get_running_loop()
+        heard = loop.create_future()
+        try:
+            with self._lock:
+                self._waiting[heard] = deaths, look
+                if since is not None and since != self._times_woken:
+                    heard.set_result(None)
+            self._hear(loop, deaths=deaths)
+        except BaseException:
+            self.end(heard)
+            raise
+        return heard
 
     def end(self, heard: asyncio.Future[Any]) -> None:
         """Have it told no more."""
@@ -95,7 +115,7 @@ class Ears:
         with self._lock:
             heard = self._heard_by.setdefault(loop, {})
         if (bell := self._store.doorbell.open()) not in heard:
-            loop.add_reader(bell, self._heard)
+            loop.add_reader(bell, self._heard, loop)
             heard[bell] = False
         if deaths and (watch := self._store.waiting.deaths()) not in heard:
             loop.add_reader(watch, self._saw_death)
@@ -104,7 +124,7 @@ class Ears:
     def _hear_less(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop watch only what coroutines of it listen to."""
         with self._lock:
-            others = [its.deaths for future, its in self._waiting.items() if future.get_loop() is loop]
+            others = [deaths for future, (deaths, _) in self._waiting.items() if future.get_loop() is loop]
             heard = self._heard_by.get(loop, {})
         for descriptor, of_deaths in list(heard.items()):
             if not others or (of_deaths and not any(others)):
@@ -125,52 +145,45 @@ class Ears:
         if watch in self._heard_by.get(loop, {}):
             loop.add_reader(watch, self._saw_death)
 
-    def _heard(self) -> None:
-        self._store.doorbell.silence()
-        self.wake_all()
+    def _heard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The bell rings. To take the rings in costs a twentieth of a wake-up, and the request that rang would wait for
+        it. So that is left to the next coroutine that looks before it sleeps; or to this, where the bell still rings in
+        the next turn of the loop.
+        """
+        if self._rings_stay:
+            self._take_in_rings()
+        else:
+            self._rings_stay = True
+        self._wake(loop)
+
+    def _take_in_rings(self) -> None:
+        """Before a look: else a ring that comes after the look could be taken in unheard."""
+        with self._lock:
+            if self._rings_stay:
+                self._rings_stay = False
+                self._store.doorbell.silence()
 
     def forget(self) -> None:
         """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
-        self._waiting, self._lock, self._ready = {}, RLock(), False
+        self._waiting, self._lock, self._ready, self._rings_stay = {}, RLock(), False, False
         self._heard_by = WeakKeyDictionary()
 
     def wake_all(self) -> None:
         """Let all waiting coroutines look again."""
-        here = _running_loop()
+        self._wake(_running_loop())
+
+    def _wake(self, here: asyncio.AbstractEventLoop | None) -> None:
+        """As `wake_all`, from code that runs in this loop."""
         with self._lock:
             self._times_woken += 1
             waiting = list(self._waiting.items())
-        for future, its in waiting:
+        for future, (_, look) in waiting:
             loop = future.get_loop()
             if loop is here:
-                _tell(future, its.look)
+                _tell(future, look)
                 continue
             with suppress(RuntimeError):  # its loop is closed: no coroutine waits there any more
-                loop.call_soon_threadsafe(_tell, future, its.look)
-
-
-class Listening:
-    """Within, `Ears` tell a future. A class of its own: each request that wakes a worker waits for the way out."""
-
-    __slots__ = ("_ears", "_heard", "deaths", "look", "since")
-
-    def __init__(self, ears: Ears, deaths: bool, since: int | None, look: Look | None) -> None:
-        self._ears = ears
-        self.deaths = deaths
-        self.since = since
-        self.look = look
-
-    def __enter__(self) -> asyncio.Future[Any]:
-        self._heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        try:
-            self._ears.begin(self._heard, self)
-        except BaseException:
-            self._ears.end(self._heard)
-            raise
-        return self._heard
-
-    def __exit__(self, *error: object) -> None:
-        self._ears.end(self._heard)
+                loop.call_soon_threadsafe(_tell, future, look)
 
 
 class Deadline:
@@ -192,13 +205,18 @@ class Deadline:
 
     async def wait(self, future: asyncio.Future[Any], at_most_s: float) -> Any:
         """Wait for the future, no longer than the deadline and `at_most_s`; it is done then. Returns its result."""
-        if self._end is not None:
-            at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
-        timer = asyncio.get_running_loop().call_later(at_most_s, _finish, future)
+        timer = self.timer(future, at_most_s)
         try:
             return await future
         finally:
             timer.cancel()
+
+    def timer(self, future: asyncio.Future[Any], at_most_s: float) -> asyncio.TimerHandle:
+        """Have the future done by the deadline, and no later than in `at_most_s`. Cancel what it returns."""
+        loop = asyncio.get_running_loop()
+        if self._end is not None:
+            at_most_s = min(at_most_s, max(0.0, self._end - loop.time()))
+        return loop.call_later(at_most_s, _finish, future)
 
 
 async def until_free(verb: Callable[[], _Result]) -> _Result:
@@ -247,6 +265,8 @@ def _tell(future: asyncio.Future[Any], look: Look | None) -> None:
         return
     try:
         found = look() if look else None
+    except SegmentBusy:
+        future.set_result(None)
     except Exception as error:
         future.set_exception(error)
     else:

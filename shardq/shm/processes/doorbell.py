@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Doorbell:
         self._slot = slot
         self._own = -1
         self._others: dict[int, int] = {}
+        self.before_close: Callable[[int], object] = _nothing
+        """Is told of each slot to whose bell the way is about to be closed."""
         # Rings come from any thread, outside the guard; reentrant for a signal handler that rings as well.
         self._lock = threading.RLock()
 
@@ -41,6 +44,8 @@ class Doorbell:
 
     def silence(self) -> None:
         """Take in all rings so far."""
+        if self._own < 0:
+            return
         try:
             while len(os.read(self._own, 4096)) == 4096:
                 continue
@@ -59,6 +64,10 @@ class Doorbell:
         except (OSError, SegmentError):
             return False
 
+    def way_to(self, slot: int) -> int:
+        """The descriptor by which another process's bell is rung, -1: none is open."""
+        return self._others.get(slot, -1)
+
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
         with self._lock:
@@ -68,6 +77,8 @@ class Doorbell:
 
     def forget(self) -> None:
         """Close all descriptors; the FIFO stays, as it must for the parent of a forked child."""
+        for slot in self._others:
+            self.before_close(slot)
         descriptors, self._others, self._own = (*self._others.values(), self._own), {}, -1
         for descriptor in descriptors:
             if descriptor >= 0:
@@ -105,7 +116,7 @@ class Doorbell:
         rung = self._ring(slot)
         with suppress(OSError):
             if slot in self._others and only_last_ones_left():
-                os.close(self._others.pop(slot))
+                self._close(slot)
         return rung
 
     def _ring(self, slot: int) -> bool:
@@ -117,10 +128,15 @@ class Doorbell:
                 return True  # full of rings that its process has not taken in yet
             except BrokenPipeError:
                 # The slot's FIFO was made anew by a later process.
-                os.close(self._others.pop(slot))
+                self._close(slot)
                 continue
             return True
         return False
+
+    def _close(self, slot: int) -> None:
+        """Close the way to another process's bell."""
+        self.before_close(slot)
+        os.close(self._others.pop(slot))
 
     def _descriptor(self, slot: int) -> int:
         if slot == self._slot:
@@ -132,3 +148,7 @@ class Doorbell:
 
     def _path(self, slot: int) -> Path:
         return bell_path(self._segment.system_name, slot)
+
+
+def _nothing(_: int) -> None:
+    pass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from shardq.errors import SegmentBusy, SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms
@@ -24,7 +25,7 @@ from shardq.shm.verbs.outputs import AGAIN, AskedOutputs, Outputs
 from shardq.shm.verbs.waiting import Waiting
 
 
-class Rest(NamedTuple):
+class Rest(Struct):
     """What `Delivering.rest` found, and whether this process lies down."""
 
     hand: Hand | None
@@ -140,10 +141,11 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        turned = self._core.turn(hand, names, terms, outputs, stay=stay)
+        engine = self._core.engine
+        turned = engine.turn(hand, names, terms, stay, outputs) if engine is not None else None
         if turned is None:
             return self._turn(hand, names, terms, outputs, stay=stay)
-        left, done, _ = turned
+        left, done, _ = turned if len(turned) == 3 else self._core.called(turned)
         if done:
             return left
         # What C has done is done: only what would come next can be left for want of the guard.
@@ -187,10 +189,11 @@ class Delivering:
         """As `turn`; where nothing is ready, this process counts as asleep from this section on, and will be rung,
         until it calls this once more with `asleep`, or `Waiting.rise`.
         """
-        turned = self._core.rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+        engine = self._core.engine
+        turned = engine.rest(hand, names, terms, stay, asleep, may_sleep) if engine is not None else None
         if turned is None:
             return self._rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
-        left, done, lies_down = turned
+        left, done, lies_down = turned if len(turned) == 3 else self._core.called(turned)
         if done:
             return Rest(left, lies_down)
         # As in `turn`. A sleeper has not looked yet, so it comes back at once.

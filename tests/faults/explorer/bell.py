@@ -6,7 +6,7 @@ There is no safety net: a sleeper that is not rung sleeps on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
@@ -86,35 +86,58 @@ class _Doorbell:
         return True
 
 
-class _Heard:
-    """What a waiter waits for: its bell."""
+class _Ears:
+    """In place of the ears of a process, and of the future that they tell."""
 
     def __init__(self, bells: Bells, process: Process) -> None:
         self._bells = bells
         self._process = process
+        self._times_woken = 0
+        self._rings_stay = self._is_told = False
         self._look: Look | None = None
 
-    def wait(self) -> Any:
+    def ready(self) -> int:
+        self._process.step("listens")
+        self._take_in_rings()
+        return self._times_woken
+
+    @contextmanager
+    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[_Ears]:
+        yield self.listen(deaths=deaths, since=since)
+
+    def listen(self, *, deaths: bool = False, since: int | None = None, look: Look | None = None) -> _Ears:
+        if since is None:  # else it listens since it was ready
+            self._process.step("listens")
+            self._take_in_rings()
+        self._look, self._is_told = look, since not in (None, self._times_woken)
+        return self
+
+    def end(self, heard: _Ears) -> None:
+        assert heard is self
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self._told()
+        yield
+
+    def _told(self) -> Any:
         """What a look finds that is to be called when the bell rings, if any."""
+        if self._is_told:
+            return None
         while self._process.number not in self._bells.rung:
             if not self._bells.left:
                 raise _AllDone
             self._process.nap()
-        self._bells.rung.discard(self._process.number)
+        if self._rings_stay:
+            self._take_in_rings()
+        else:
+            self._rings_stay = True
+        self._times_woken += 1
         return self._look and self._look()
 
-    def ready(self) -> int:
-        self._process.step("listens")
-        return 0
-
-    @contextmanager
-    def listening(
-        self, *, deaths: bool = False, since: int | None = None, look: Look | None = None
-    ) -> Iterator[_Heard]:
-        if since is None:  # else it listens since it was ready
-            self._process.step("listens")
-        self._look = look
-        yield self
+    def _take_in_rings(self) -> None:
+        if self._rings_stay:
+            self._rings_stay = False
+            self._bells.rung.discard(self._process.number)
 
 
 class _Deadline:
@@ -126,7 +149,12 @@ class _Deadline:
         assert timeout_s is None
 
     async def wait(self, heard: Any, at_most_s: float) -> Any:
-        return heard.wait()
+        return await heard
+
+    def timer(self, heard: Any, at_most_s: float) -> _Deadline:
+        return self
+
+    def cancel(self) -> None: ...
 
 
 class _AllDone(Exception):
@@ -188,7 +216,7 @@ def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     # Each has bound a thread before: a first claim rings all that sleep, which would hide what is to be found.
     store.segment.words[store.segment.layout.slot_word(store.slot) + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)
-    storage.ears = _Heard(bells, process)  # type: ignore[assignment]
+    storage.ears = _Ears(bells, process)  # type: ignore[assignment]
     return storage
 
 

@@ -94,7 +94,7 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
 
 def count_what_the_core_does(storage: SharedStorage) -> Callable[[], int]:
     """Counts the calls that the core does, from now on."""
-    engine, done = storage.store._parts.core._engine, [0]
+    engine, done = storage.store._parts.core.engine, [0]
     assert engine is not None
 
     class Counted:
@@ -110,7 +110,7 @@ def count_what_the_core_does(storage: SharedStorage) -> Callable[[], int]:
 
             return call
 
-    storage.store._parts.core._engine = Counted()  # type: ignore[assignment]
+    storage.store._parts.core.engine = Counted()  # type: ignore[assignment]
     return lambda: done[0]
 
 
@@ -146,7 +146,7 @@ def beside_one(write: Callable[[SharedStorage], None]) -> int:
         assert storage.store.appending.append(parts)
         assert storage.store.delivering.claim(KEYS[0])
         teach(storage.store)
-        engine, begun = storage.store._parts.core._engine, Gate()
+        engine, begun = storage.store._parts.core.engine, Gate()
         assert engine is not None
         writer = Child(lambda: [begun.wait(), write(storage)])
         try:
