@@ -33,7 +33,7 @@ static uint64_t sleeper_for(const Core *core, uint64_t thread)
         slot = slot_of(load(core, word + AT_THREAD_OWNER));
         return slot < core->at.slots && load_byte(core, core->at.sleep_map + slot) == AT_ASLEEP ? slot : NO_SLOT;
     case AT_THREAD_IDLE:
-        return sleeper_that_serves(core, load(core, word + AT_THREAD_HANDLER), AT_ASLEEP, 0);
+        return sleeper_that_serves(core, load(core, word + AT_THREAD_HANDLER));
     default:
         return NO_SLOT;
     }

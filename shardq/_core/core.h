@@ -237,7 +237,7 @@ bool slot_is_alive(Core *core, uint64_t slot);
 bool owner_is_alive(Core *core, uint64_t owner);
 bool slot_sleeps(const Core *core, uint64_t slot);
 void slot_call(Core *core, uint64_t slot);
-uint64_t sleeper_that_serves(const Core *core, uint64_t handler, uint8_t state, uint64_t start);
+uint64_t sleeper_that_serves(const Core *core, uint64_t handler);
 bool call_for_handler(Core *core, uint64_t handler);
 void forget_calls(Core *core);
 

@@ -11,7 +11,7 @@ from shardq.outputs import Output
 #: What a turn led to: the hand; whether that is all, or the batch is acknowledged and Python goes on with this hand;
 #: and whether this process lies down.
 Turn = tuple[Hand | None, bool, bool]
-#: The same where there is more to do: the slots to ring, and whether Python has to pass a call on.
+#: The same where there is more to do: the slots that Python has to ring, and whether Python has to pass a call on.
 TurnWithCalls = tuple[Hand | None, bool, bool, tuple[int, ...], bool]
 
 #: Of the numbers that it was compiled from: see `header.digest`.
@@ -53,8 +53,8 @@ class Core:
     def append(
         self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int, /
     ) -> tuple[int, ...] | Literal[False] | None:
-        """Add messages to tubes that are known, all or none. Returns the slots to ring. False: it did, and the next
-        process that enters the guard has something to mend. None: it is not the frequent case.
+        """Add messages to tubes that are known, all or none. Returns the slots that Python has to ring. False: it did,
+        and the next process that enters the guard has something to mend. None: it is not the frequent case.
         """
 
     def turn(

@@ -204,7 +204,7 @@ static PyObject *numbers(const uint64_t *slots, uint64_t count)
     return made;
 }
 
-/* The slots that are to be rung, for Python. To make them may have a finalizer run, which may come back here. */
+/* Ring the processes that were called. The slots of those that Python has to ring: to make them may have a finalizer run, which may come back here. */
 PyObject *slots_due(Core *core)
 {
     uint64_t slots[MOST_DUE], count = ring_called(core, slots);

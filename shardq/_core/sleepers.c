@@ -45,6 +45,7 @@ void slot_call(Core *core, uint64_t slot)
         return;
     store_byte(core, place, AT_CALLED);
     core->called[slot] = attempt;
+    /* It was rung ahead, and has not looked since. */
     if (slot == core->ahead && attempt == core->ahead_attempt) {
         core->rung[slot] = attempt;
         return;
@@ -58,13 +59,13 @@ static bool serves(const Core *core, uint64_t slot, uint64_t handler)
     return (numbers[handler / 8] >> handler % 8 & 1) || (numbers[AT_UNNUMBERED / 8] >> AT_UNNUMBERED % 8 & 1);
 }
 
-/* The first slot from `start` on of a process in that state which serves the handler. NO_SLOT: there is none. */
-uint64_t sleeper_that_serves(const Core *core, uint64_t handler, uint8_t state, uint64_t start)
+/* The first slot of a process that sleeps and serves the handler. NO_SLOT: there is none. */
+uint64_t sleeper_that_serves(const Core *core, uint64_t handler)
 {
-    const uint8_t *map = core->bytes + core->at.sleep_map, *found = map + start;
+    const uint8_t *map = core->bytes + core->at.sleep_map, *found = map;
     if (handler >= HANDLER_NUMBERS)
         return NO_SLOT;
-    while ((found = memchr(found, state, core->at.slots - (uint64_t)(found - map)))) {
+    while ((found = memchr(found, AT_ASLEEP, core->at.slots - (uint64_t)(found - map)))) {
         uint64_t slot = (uint64_t)(found++ - map);
         if (serves(core, slot, handler))
             return slot;
