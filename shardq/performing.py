@@ -41,7 +41,7 @@ async def _performed(handler: type[Handler[Any]], message: bytes) -> Performed:
     check_usable(handler)
     queue = LocalQueue()
     _, body = split(message)
-    requests = queue.serializer.decode(info_of(handler).kind, Batch(0, 1, [len(body)], body))
+    requests = queue.serializer.decode(info_of(handler).kind, Batch.of([body]))
     made: Any = await call(handler.create)
     made.queue, made.fencing_token, made._outbox, made._in_hand = queue, 1, _Outbox(queue), _InHand()
     await call(made.start)

@@ -102,7 +102,7 @@ class Recurrent:
         if handler_name(handler) != recurring.handler:
             raise HandlerError(f"this request is of {recurring.handler}, not of {handler_name(handler)}: give that one")
         _, message = split(recurring.message)
-        [request] = self._serializer.decode(request_type(handler), Batch(0, 1, (len(message),), message))
+        [request] = self._serializer.decode(request_type(handler), Batch.of([message]))
         return request
 
 

@@ -16,7 +16,6 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -143,8 +142,7 @@ class LocalQueue(Queue):
         name, kind, found = handler_name(handler), request_type(handler), []
         for pipe, messages in self._registered:
             if split_key(key_of(pipe))[0] == name:
-                ends = list(accumulate(map(len, messages)))
-                batch, _ = opened(Batch(0, len(ends), ends, b"".join(messages)))
+                batch, _ = opened(Batch.of(messages))
                 found += self.serializer.decode(kind, batch)
         return found
 

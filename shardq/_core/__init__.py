@@ -8,6 +8,7 @@ each after those that it uses:
 * `words.h`: the numbers of `shm.words` and of some other modules; `header.py` alone writes it
 * `cpython.h`: the part of CPython's interface that they use, which all supported versions have
 * `core.h`: what the files share, and how a word is read and stored
+* `known.c`: what is known of threads and tubes by their names (`shm/tubes/directory.py`)
 * `layout.c`: where the parts of this segment lie, as `shm.layout` computed it
 * `guard.c`: mutual exclusion (`shm/processes/guard.py`)
 * `journal.c`: what is under way (`shm/journal.py`)
@@ -17,6 +18,7 @@ each after those that it uses:
 * `tallies.c`: what is counted (`shm/tubes/tallies.py`)
 * `claims.c`: which threads have work, and who serves them (`shm/tubes/claims.py`)
 * `chains.c`: how a tube's records hang together (`shm/memory/record_chain.py`)
+* `deaths.c`: threads whose worker died (`shm/tubes/claims.py`, `delivery.py`)
 * `batches.c`: what is handed out (`shm/tubes/fifo.py`, `delivery.py`)
 * `acknowledge.c`: what leaves (`shm/tubes/fifo.py`, `shm/verbs/handing.py`)
 * `turn.c`: a worker's turn, and its rest (`shm/verbs/delivering.py`, `waiting.py`)

@@ -4,12 +4,22 @@
 
 #include "core.h"
 
-static bool is_ordinary(const Core *core, uint64_t word)
+/* What is known of earlier failures of the message at the head. */
+static void read_failures(const Core *core, uint64_t word, uint64_t head, Batch *batch)
 {
-    uint64_t head = load(core, word + AT_TUBE_HEAD_SEQUENCE);
-    if (load(core, word + AT_TUBE_CANCELLED) || load(core, word + AT_TUBE_LIMIT_THROUGH) > head)
-        return false;
-    return load(core, word + AT_TUBE_FAILED_SEQUENCE) != head || !load(core, word + AT_TUBE_ATTEMPTS);
+    bool is_of_head = load(core, word + AT_TUBE_FAILED_SEQUENCE) == head;
+    batch->attempts = is_of_head ? load(core, word + AT_TUBE_ATTEMPTS) : 0;
+    batch->first_failed_us = load(core, word + AT_TUBE_FIRST_FAILED_US);
+    batch->last_failed_us = load(core, word + AT_TUBE_LAST_FAILED_US);
+    batch->failed_by = load(core, word + AT_TUBE_FAILED_BY);
+}
+
+/* How many messages the batch may have, at most `wanted`: fewer where a batch of these failed before. */
+static uint64_t limit_of(const Core *core, uint64_t word, uint64_t head, uint64_t wanted, const Batch *batch)
+{
+    if (load(core, word + AT_TUBE_LIMIT_THROUGH) > head)
+        wanted = least(wanted, load(core, word + AT_TUBE_LIMIT));
+    return batch->attempts ? least(wanted, 1) : wanted;
 }
 
 static uint32_t end_at(const Core *core, uint64_t ends, uint64_t index)
@@ -67,12 +77,16 @@ static bool find_in(Core *core, uint64_t tube, uint64_t limit, Batch *batch)
         return false;
     if (!tail)
         return true;
+    read_failures(core, word, head, batch);
+    limit = limit_of(core, word, head, limit, batch);
     Chain chain;
     chain_begin(&chain, load(core, word + AT_TUBE_HEAD_RECORD), tail);
     while (batch->count < limit && chain_next(core, &chain))
         if (chain.record.sequence + chain.record.count > head && !add_slice(core, &chain.record, head, limit, batch))
             return false;
-    return is_ordinary(core, word) && (batch->count == limit || !chain.next) && batch->count > 0;
+    if (load(core, word + AT_TUBE_CANCELLED))
+        return false;
+    return (batch->count == limit || !chain.next) && batch->count > 0;
 }
 
 /* The tube of a priority, which no other tube of the thread shares. */

@@ -33,7 +33,7 @@ bool claims_take_work(Core *core, uint64_t thread)
 }
 
 /* The thread has work and no worker: offer it, and call a process to it. */
-static bool make_ready(Core *core, uint64_t thread)
+bool make_ready(Core *core, uint64_t thread)
 {
     uint64_t handler = load(core, thread_word(core, thread) + AT_THREAD_HANDLER);
     /* The ready map first, which is searched by handler: after a death between the two stores the thread may be offered
@@ -65,17 +65,23 @@ bool claims_hold(const Core *core, uint64_t thread, uint64_t token)
     return token && load(core, word + AT_THREAD_TOKEN) == token && load(core, word + AT_THREAD_OWNER) == core->identity;
 }
 
-/* Whether each thread that is bound has a worker that lives. False: Python has to free some. */
-bool claims_orphans_seen(Core *core)
+/* The first thread from there on that is bound to a process that is not seen to live. NONE_READY: there is none. */
+int64_t next_orphan(Core *core, uint64_t start)
 {
-    const uint8_t *map = core->bytes + core->at.thread_map, *found = map;
+    const uint8_t *map = core->bytes + core->at.thread_map, *found = map + start;
     uint64_t used = threads_used(core);
-    while ((found = memchr(found, AT_THREAD_BOUND, used - (uint64_t)(found - map)))) {
+    while (start < used && (found = memchr(found, AT_THREAD_BOUND, used - (uint64_t)(found - map)))) {
         uint64_t thread = (uint64_t)(found++ - map);
         if (!owner_is_alive(core, load(core, thread_word(core, thread) + AT_THREAD_OWNER)))
-            return false;
+            return (int64_t)thread;
     }
-    return true;
+    return NONE_READY;
+}
+
+/* Whether each thread that is bound has a worker that lives. */
+bool claims_orphans_seen(Core *core)
+{
+    return next_orphan(core, 0) == NONE_READY;
 }
 
 static uint64_t search_start(int64_t after, uint64_t used)
@@ -211,6 +217,7 @@ uint64_t claim(Core *core, uint64_t thread, const Tubes *tubes)
         store(core, tube_word(core, tubes->tubes[n]) + AT_TUBE_HANDED, 0);
     store(core, word + AT_THREAD_NOT_BEFORE_NS, 0);
     store(core, word + AT_THREAD_TAKEN, 0);
+    make_known(core);
     store(core, word + AT_THREAD_OWNER, core->identity);
     set_state(core, thread, AT_THREAD_BOUND);
     journal_clear(core);

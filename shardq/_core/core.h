@@ -47,6 +47,7 @@ typedef struct {
     PyTypeObject *hand;
     PyObject *batch, *ends, *ends_code; /* the type of a batch; that of its `ends`, an array, and its code of 4 bytes */
     PyObject *empty;                    /* the batch without messages */
+    PyObject *failed;                   /* what makes a `Failed` of the words of a tube */
 } Kinds;
 
 /* A thread and a tube that a pipe was found to be, which holds as long as the thread's generation stays. */
@@ -63,12 +64,12 @@ typedef struct {
 
 /* More slices than this no batch has here. */
 #define MOST_SLICES 512
-/* More processes than these that wait for room are left to Python. */
+/* More processes than these that wait for room, or sleep while this one makes itself known, are left to Python. */
 #define MOST_WAITING 16
-/* A section rings a process for each part of a call, the supervisor, the one that is next, and those that wait. */
-#define MOST_DUE (AT_MOST_PARTS + MOST_WAITING + 2)
+/* A section rings a process for each part of a call, the supervisor, the one that is next, and those that wait or sleep. */
+#define MOST_DUE (AT_MOST_PARTS + 2 * MOST_WAITING + 2)
 
-/* What Python has found out of a thread, which holds as long as its generation stays. */
+/* What is known of a thread, which holds as long as its generation stays. */
 typedef struct {
     uint64_t generation;
     PyObject *key, *handler; /* NULL: nothing is known */
@@ -76,6 +77,8 @@ typedef struct {
     int64_t priority;
 } KnownThread;
 
+/* So many deaths are remembered: more processes of a segment hardly die between two looks of another one. */
+#define MOST_DEAD 64
 #define NO_SLOT UINT64_MAX
 #define NO_BELL -1
 
@@ -98,6 +101,7 @@ typedef struct {
     KnownThread *known;
     PyObject *served; /* the handlers that were looked for last, and their numbers as bits */
     uint8_t served_bits[AT_SERVED_BYTES];
+    uint64_t dead[MOST_DEAD], deaths; /* owner words of processes that ended, which has been seen; how many */
     uint64_t orphans_due_ns;
     uint64_t found_tube, found_through, found_address; /* of the message that was handed out last */
     Slice slices[MOST_SLICES];
@@ -196,6 +200,17 @@ int layout_read(Layout *at, PyObject *layout);
 bool guard_enter(Core *core);
 void guard_leave(Core *core);
 
+/* known.c: false where an exception is set. */
+#define TYPE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE)
+
+bool known_begin(void);
+void let_object_go(PyObject *object);
+bool know_place(Core *core, PyObject *pipe, uint64_t thread, uint64_t generation, uint64_t tube);
+bool know_key(Core *core, PyObject *key, uint64_t thread);
+void know_thread(KnownThread *known, uint64_t generation, PyObject *key, PyObject *handler);
+void forget_thread(KnownThread *known);
+const KnownThread *thread_known(Core *core, uint64_t thread);
+
 /* journal.c */
 void journal_declare(Core *core, uint64_t thread);
 void journal_keep(Core *core, uint64_t thread);
@@ -242,6 +257,8 @@ bool call_for_handler(Core *core, uint64_t handler);
 void forget_calls(Core *core);
 
 void slot_ring(Core *core, uint64_t slot);
+bool may_be_known(Core *core);
+void make_known(Core *core);
 bool pass_call_on(Core *core);
 
 /* tallies.c */
@@ -251,6 +268,7 @@ void tally_accepted(Core *core, uint64_t handler, uint64_t count);
 void tally_done(Core *core, uint64_t handler, uint64_t count);
 void tally_ended(Core *core, uint64_t handler, uint64_t count, uint64_t spent_ns);
 void tally_handed_out(Core *core, uint64_t handler, uint64_t waited_us);
+void tally_failed(Core *core, uint64_t handler, uint64_t reason);
 
 /* claims.c */
 #define MOST_TUBES 16
@@ -266,6 +284,8 @@ bool place_stands(const Core *core, const Place *place);
 bool claims_take_work(Core *core, uint64_t thread);
 bool claims_work_arrived(Core *core, uint64_t thread);
 bool claims_hold(const Core *core, uint64_t thread, uint64_t token);
+bool make_ready(Core *core, uint64_t thread);
+int64_t next_orphan(Core *core, uint64_t start);
 bool claims_orphans_seen(Core *core);
 int64_t next_ready(const Core *core, int64_t after, const uint8_t *bits, bool by_name);
 bool tubes_of(const Core *core, uint64_t thread, Tubes *found);
@@ -285,9 +305,13 @@ void chain_begin(Chain *chain, uint64_t address, uint64_t tail);
 bool chain_next(const Core *core, Chain *chain);
 bool tail_of(const Core *core, uint64_t tube, uint64_t *tail, uint64_t *next_sequence);
 
+/* deaths.c: false where Python has to. */
+bool orphans_freed(Core *core);
+
 /* batches.c */
 typedef struct {
     uint64_t tube, sequence, through, count, slices, payload_bytes, accepted_us, taken_us, last_record;
+    uint64_t attempts, first_failed_us, last_failed_us, failed_by; /* of its message, where that failed before */
     int64_t priority;
 } Batch;
 

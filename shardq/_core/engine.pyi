@@ -1,11 +1,11 @@
 """The extension, as it is there where it could be compiled."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
 from typing import Any, Literal
 
-from shardq.model import AllTerms, Batch, Hand, Limits
+from shardq.model import AllTerms, Batch, Failed, Hand, Limits
 from shardq.outputs import Output
 
 #: What a turn led to: the hand; whether that is all, or the batch is acknowledged and Python goes on with this hand;
@@ -49,6 +49,7 @@ class Core:
         batch: type[Batch],
         ends: type[array[int]],
         empty: Batch,
+        failed: Callable[[int, int, int, int], Failed],
     ) -> None: ...
     def append(
         self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int, /
@@ -88,6 +89,9 @@ class Core:
 
     def learn(self, pipe: str, thread: int, generation: int, tube: int, /) -> None:
         """The pipe has this tube as long as its thread has that generation."""
+
+    def learn_death(self, owner: int, /) -> None:
+        """The process behind this owner word has ended, and its parent has been told."""
 
     def rang(self, slot: int, descriptor: int, /) -> None:
         """The process of a slot that was to be rung was rung, by this descriptor: from now on by the core itself."""

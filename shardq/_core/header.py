@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
-from shardq.model import Batch, Hand, Terms
+from shardq.model import REASONS, Batch, Hand, Terms
 from shardq.model import tallies as model_tallies
 from shardq.outputs import Output
 from shardq.shm import words
 from shardq.shm.files import lock_bytes
 from shardq.shm.memory import extents, record
-from shardq.shm.processes import guard
+from shardq.shm.processes import exit_log, guard
 from shardq.shm.tubes import tallies
 
 #: What C reads of a `Layout`, by name.
@@ -69,6 +69,9 @@ def constants() -> dict[str, int]:
         "FIRST_SLOT_BYTE": lock_bytes.FIRST_SLOT_BYTE,
         "GUARD_TRYING": guard.TRYING,
         "GUARD_YIELDING_NS": int(guard.YIELDING_S * 1e9),
+        "DEATH_TIMED_OUT": exit_log._TIMED_OUT,
+        "DEATH_EXCUSED": exit_log._EXCUSED,
+        **{f"FAILED_{reason}".upper(): place for place, reason in enumerate(REASONS)},
         "TALLY_RATE_SPAN_NS": tallies.RATE_SPAN_NS,
         "TALLY_PER_ONE": tallies.PER_ONE,
         "TALLY_RATED_EACH_NS": tallies._RATED_EACH_NS,

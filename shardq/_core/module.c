@@ -4,30 +4,6 @@
 
 #include "core.h"
 
-#define TYPE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE)
-
-/* The type of a Place, once the module is made. */
-static PyTypeObject *place_type;
-
-static void let_object_go(PyObject *object)
-{
-    PyTypeObject *its = Py_TYPE(object);
-    PyObject_Free(object);
-    Py_DECREF(its);
-}
-
-static PyType_Slot place_slots[] = {
-    {Py_tp_dealloc, let_object_go},
-    {0, NULL},
-};
-
-static PyType_Spec place_spec = {
-    .name = "shardq._core.engine.Place",
-    .basicsize = sizeof(Place),
-    .flags = TYPE_FLAGS | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = place_slots,
-};
-
 static void core_let_go(Core *core)
 {
     if (core->view.obj)
@@ -37,13 +13,6 @@ static void core_let_go(Core *core)
     if (core->semaphore)
         sem_close(core->semaphore);
     core->semaphore = NULL;
-}
-
-static void forget(KnownThread *known)
-{
-    Py_CLEAR(known->key);
-    Py_CLEAR(known->handler);
-    Py_CLEAR(known->pipe);
 }
 
 #define FORGET_NAME(field, name) Py_CLEAR(core->names.field);
@@ -60,6 +29,7 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->kinds.ends);
     Py_CLEAR(core->kinds.ends_code);
     Py_CLEAR(core->kinds.empty);
+    Py_CLEAR(core->kinds.failed);
     ATTRIBUTES(FORGET_NAME)
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
@@ -68,7 +38,7 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->threads);
     Py_CLEAR(core->served);
     for (uint64_t thread = 0; core->known && thread < core->at.threads; thread++)
-        forget(&core->known[thread]);
+        forget_thread(&core->known[thread]);
     PyMem_Free(core->known);
     PyMem_Free(core->called);
     PyMem_Free(core->rung);
@@ -123,7 +93,8 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static int core_remember_kinds(Core *core, PyObject *hand, PyObject *batch, PyObject *ends, PyObject *empty)
+static int core_remember_kinds(Core *core, PyObject *hand, PyObject *batch, PyObject *ends, PyObject *empty,
+                               PyObject *failed)
 {
     if (!PyType_IsSubtype((PyTypeObject *)hand, &PyTuple_Type)) {
         PyErr_SetString(PyExc_TypeError, "a hand is a tuple");
@@ -134,6 +105,7 @@ static int core_remember_kinds(Core *core, PyObject *hand, PyObject *batch, PyOb
     core->kinds.ends = Py_NewRef(ends);
     core->kinds.ends_code = PyUnicode_InternFromString("I");
     core->kinds.empty = Py_NewRef(empty);
+    core->kinds.failed = Py_NewRef(failed);
     return core->kinds.ends_code ? 0 : -1;
 }
 
@@ -153,14 +125,15 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
     static char *names[] = {"mapping",      "layout",       "token",       "segment_file", "lock_file", "slot",
                             "identity",     "guard",        "threads",     "blocks",       "reserve_least",
                             "waiting",      "watch",        "reserve_half", "piece_bytes", "surely_fits",
-                            "growth_class", "hand",         "batch",       "ends",         "empty",     NULL};
-    PyObject *mapping, *layout, *guard, *threads, *blocks, *waiting, *watch, *hand, *batch, *ends, *empty;
+                            "growth_class", "hand",         "batch",       "ends",         "empty",     "failed",    NULL};
+    PyObject *mapping, *layout, *guard, *threads, *blocks, *waiting, *watch, *hand, *batch, *ends, *empty, *failed;
     unsigned long long slot, identity, reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     const char *token;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KOOKKKKO!OOO", names, &mapping, &layout, &token,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KOOKKKKO!OOOO", names, &mapping, &layout, &token,
                                      &core->segment_file, &core->lock_file, &slot, &identity, &guard, &threads,
                                      &PyList_Type, &blocks, &reserve_least, &waiting, &watch, &reserve_half,
-                                     &piece_bytes, &surely_fits, &growth_class, &PyType_Type, &hand, &batch, &ends, &empty))
+                                     &piece_bytes, &surely_fits, &growth_class, &PyType_Type, &hand, &batch, &ends, &empty,
+                                     &failed))
         return -1;
     if (core->guard) {
         PyErr_SetString(PyExc_RuntimeError, "a Core is made once");
@@ -174,7 +147,7 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
     core->surely_fits = surely_fits;
     core->growth_class = growth_class;
     if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks, waiting, watch) ||
-        core_remember_kinds(core, hand, batch, ends, empty))
+        core_remember_kinds(core, hand, batch, ends, empty, failed))
         return -1;
     return core_open_token(core, token);
 }
@@ -185,18 +158,7 @@ static PyObject *core_learn(Core *core, PyObject *arguments)
     unsigned long long thread, generation, tube;
     if (!PyArg_ParseTuple(arguments, "UKKK", &pipe, &thread, &generation, &tube))
         return NULL;
-    if ((uint64_t)PyDict_Size(core->places) > core->at.tubes)
-        PyDict_Clear(core->places);
-    Place *place = PyObject_New(Place, place_type);
-    if (place == NULL)
-        return NULL;
-    place->thread = thread;
-    place->generation = generation;
-    place->tube = tube;
-    place->asked = 0;
-    int failed = PyDict_SetItem(core->places, pipe, (PyObject *)place);
-    Py_DECREF(place);
-    return failed ? NULL : Py_NewRef(Py_None);
+    return know_place(core, pipe, thread, generation, tube) ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *core_learn_thread(Core *core, PyObject *arguments)
@@ -207,19 +169,19 @@ static PyObject *core_learn_thread(Core *core, PyObject *arguments)
         return NULL;
     if (thread >= core->at.threads)
         Py_RETURN_NONE;
-    if ((uint64_t)PyDict_Size(core->threads) > core->at.threads)
-        PyDict_Clear(core->threads);
-    PyObject *number = PyLong_FromUnsignedLongLong(thread);
-    if (number == NULL || PyDict_SetItem(core->threads, key, number)) {
-        Py_XDECREF(number);
+    if (!know_key(core, key, thread))
         return NULL;
-    }
-    Py_DECREF(number);
-    KnownThread *known = &core->known[thread];
-    forget(known);
-    known->generation = generation;
-    known->key = Py_NewRef(key);
-    known->handler = Py_NewRef(handler);
+    know_thread(&core->known[thread], generation, Py_NewRef(key), Py_NewRef(handler));
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_learn_death(Core *core, PyObject *number)
+{
+    uint64_t owner = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
+        return NULL;
+    core->dead[core->deaths++ % MOST_DEAD] = owner;
+    core->orphans_due_ns = 0; /* the next turn looks */
     Py_RETURN_NONE;
 }
 
@@ -338,6 +300,7 @@ static PyMethodDef core_methods[] = {
     {"learn_thread", (PyCFunction)core_learn_thread, METH_VARARGS, NULL},
     {"learn_served", (PyCFunction)core_learn_served, METH_VARARGS, NULL},
     {"learn", (PyCFunction)core_learn, METH_VARARGS, NULL},
+    {"learn_death", (PyCFunction)core_learn_death, METH_O, NULL},
     {"rang", (PyCFunction)core_rang, METH_VARARGS, NULL},
     {"forget_bell", (PyCFunction)core_forget_bell, METH_O, NULL},
     {"close", (PyCFunction)core_close, METH_NOARGS, NULL},
@@ -374,8 +337,7 @@ static struct PyModuleDef module = {
 /* Make both types, and give the module the one that Python uses. */
 static int add_types(PyObject *made)
 {
-    place_type = (PyTypeObject *)PyType_FromSpec(&place_spec);
-    PyObject *core_type = place_type ? PyType_FromSpec(&core_spec) : NULL;
+    PyObject *core_type = known_begin() ? PyType_FromSpec(&core_spec) : NULL;
     int failed = core_type == NULL || PyModule_AddObjectRef(made, "Core", core_type);
     Py_XDECREF(core_type);
     return failed;

@@ -113,13 +113,18 @@ static PyObject *truth(bool value)
     return Py_NewRef(value ? Py_True : Py_False);
 }
 
-/* The pipe of what was handed out, the same object each time: its hash is known in the next turn. */
-static PyObject *pipe_of(const Batch *batch, KnownThread *known)
+/* The pipe of what was handed out, the same object each time: its hash is known in the next turn. In that turn the batch
+   is acknowledged by it, and what comes next is of the same key. */
+static PyObject *pipe_of(Core *core, uint64_t thread, const Batch *batch)
 {
+    KnownThread *known = &core->known[thread];
     if (known->pipe == NULL || known->priority != batch->priority) {
         PyObject *pipe = PyUnicode_FromFormat("%U/%lld", known->key, (long long)batch->priority);
-        if (pipe == NULL)
+        if (pipe == NULL || !know_place(core, pipe, thread, known->generation, batch->tube) ||
+            !know_key(core, known->key, thread)) {
+            Py_XDECREF(pipe);
             return NULL;
+        }
         replace(&known->pipe, pipe);
         known->priority = batch->priority;
     }
@@ -142,6 +147,16 @@ static PyObject *ends_made(const Core *core, const Batch *batch, PyObject *ends)
     return PACKED(number(batch->payload_bytes));
 }
 
+/* How the message failed before. None: it did not. */
+static PyObject *failed_made(const Core *core, const Batch *batch)
+{
+    if (!batch->attempts)
+        return Py_NewRef(Py_None);
+    PyObject *words = PACKED(number(batch->attempts), number(batch->first_failed_us), number(batch->last_failed_us),
+                             number(batch->failed_by));
+    return called(core->kinds.failed, words);
+}
+
 /* The messages are read out before the first object is made for which the garbage collector may run: finalizers may
    come back here. */
 static PyObject *batch_made(Core *core, const Turn *turn)
@@ -151,18 +166,19 @@ static PyObject *batch_made(Core *core, const Turn *turn)
     PyObject *ends, *payload, *pipe;
     if (!batch->count)
         return Py_NewRef(kinds->empty);
-    pipe = pipe_of(batch, &core->known[turn->thread]);
+    pipe = pipe_of(core, turn->thread, batch);
     payload = batch_read_out(core, batch, &ends);
     PyObject *fields[] = {
         [BATCH_SEQUENCE] = number(batch->sequence),
         [BATCH_THROUGH] = number(batch->through),
+        [BATCH_COUNT] = number(batch->count),
         [BATCH_ENDS] = ends_made(core, batch, ends),
         [BATCH_PAYLOAD] = payload,
         [BATCH_BASE] = number(0),
         [BATCH_SEQUENCES] = Py_NewRef(Py_None),
         [BATCH_PIPE] = pipe,
         [BATCH_FRONT] = truth(false),
-        [BATCH_FAILED] = Py_NewRef(Py_None),
+        [BATCH_FAILED] = failed_made(core, batch),
         [BATCH_TAKEN_US] = number(batch->taken_us),
     };
     return called(kinds->batch, packed(fields, BATCH_TAKEN_US + 1));

@@ -103,6 +103,48 @@ void slot_ring(Core *core, uint64_t slot)
         core->due[slot] = core->any_due = true;
 }
 
+/* The first slot from there on whose process is in this state; behind the last slot: there is none. */
+static uint64_t next_in(const Core *core, uint8_t state, uint64_t slot)
+{
+    const uint8_t *map = core->bytes + core->at.sleep_map;
+    const uint8_t *found = slot < core->at.slots ? memchr(map + slot, state, core->at.slots - slot) : NULL;
+    return found ? (uint64_t)(found - map) : core->at.slots;
+}
+
+/* How many processes are in this state, as far as `most`. They are rung where that is wanted. */
+static uint64_t count_in(Core *core, uint8_t state, uint64_t most, bool rings)
+{
+    uint64_t count = 0;
+    for (uint64_t slot = next_in(core, state, 0); slot < core->at.slots && count < most; count++) {
+        if (rings)
+            slot_ring(core, slot);
+        slot = next_in(core, state, slot + 1);
+    }
+    return count;
+}
+
+/* Whether this process is known to serve, or may be made known: where more than a few sleep, Python does it. */
+bool may_be_known(Core *core)
+{
+    if (load(core, core->slot_word + AT_SLOT_SERVES))
+        return true;
+    uint64_t asleep = count_in(core, AT_ASLEEP, MOST_WAITING, false);
+    return asleep + count_in(core, AT_CALLED, MOST_WAITING, false) < MOST_WAITING;
+}
+
+/* At its first claim a process makes itself known: those that sleep look again, and notice its death from then on. */
+void make_known(Core *core)
+{
+    uint64_t serves = core->slot_word + AT_SLOT_SERVES;
+    if (load(core, serves))
+        return;
+    uint64_t asleep = count_in(core, AT_ASLEEP, MOST_WAITING, true);
+    count_in(core, AT_CALLED, MOST_WAITING - asleep, true);
+    store(core, AT_SERVERS, load(core, AT_SERVERS) + 1);
+    /* Last: where a death cuts this short, there is no claim of it either. */
+    store(core, serves, 1);
+}
+
 /* For a process that was called and takes nothing: call another one in a higher slot for what is ready. Processes in
    lower slots were awake when this one was called, or have looked for work themselves since. False: Python has to. */
 bool pass_call_on(Core *core)

@@ -95,3 +95,11 @@ void tally_accepted(Core *core, uint64_t handler, uint64_t count)
     add(core, (uint64_t)block + AT_TALLY_ACCEPTED, count);
     rate_if_due(core, handler, (uint64_t)block);
 }
+
+/* An attempt failed, for the reason of this place among all. */
+void tally_failed(Core *core, uint64_t handler, uint64_t reason)
+{
+    int64_t block = tally_block(core, handler);
+    if (block > 0)
+        add(core, (uint64_t)block + AT_TALLY_FAILED + reason, 1);
+}

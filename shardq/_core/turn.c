@@ -8,11 +8,11 @@
 /* How often a busy process looks for threads whose worker died. */
 #define ORPHAN_INTERVAL_NS 10000000ULL
 
-/* The terms of the thread's handler, NULL: there are none. False: nothing is known of the thread. */
-static bool terms_of(const Core *core, const Turn *turn, uint64_t thread, PyObject **terms)
+/* The terms of the thread's handler, NULL: there are none. False: nothing can be known of the thread. */
+static bool terms_of(Core *core, const Turn *turn, uint64_t thread, PyObject **terms)
 {
-    const KnownThread *known = &core->known[thread];
-    if (!known->key || load(core, thread_word(core, thread) + AT_THREAD_GENERATION) != known->generation)
+    const KnownThread *known = thread_known(core, thread);
+    if (known == NULL)
         return false;
     *terms = PyDict_GetItemWithError(turn->terms, known->handler);
     PyErr_Clear();
@@ -24,7 +24,7 @@ static bool any_rests(const Core *core)
     return memchr(core->bytes + core->at.thread_map, AT_THREAD_PAUSED, threads_used(core)) != NULL;
 }
 
-/* Whether all is as a busy process finds it: no thread's rest may be over, and no worker has died. */
+/* Whether all is as a busy process finds it: no thread's rest may be over, and no thread is left of a worker that died. */
 static bool look_around(Core *core)
 {
     uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
@@ -33,7 +33,7 @@ static bool look_around(Core *core)
     if (now_ns < core->orphans_due_ns)
         return true;
     core->orphans_due_ns = now_ns + ORPHAN_INTERVAL_NS;
-    return claims_orphans_seen(core);
+    return orphans_freed(core);
 }
 
 /* The thread that is ready next. */
@@ -61,10 +61,10 @@ static bool take_more(Core *core, Turn *turn)
     return true;
 }
 
-static bool may_be_claimed(const Core *core, uint64_t thread)
+static bool may_be_claimed(Core *core, uint64_t thread)
 {
     return load_byte(core, core->at.thread_map + thread) == AT_THREAD_READY &&
-           !load(core, thread_word(core, thread) + AT_THREAD_OWNER) && load(core, core->slot_word + AT_SLOT_SERVES);
+           !load(core, thread_word(core, thread) + AT_THREAD_OWNER) && may_be_known(core);
 }
 
 /* Release the thread in hand, and claim the next one. All that can be odd is looked at before. */
@@ -126,6 +126,7 @@ static void turn_over(Core *core, Turn *turn)
     uint64_t place = core->at.sleep_map + core->slot;
     bool called = load_byte(core, place) == AT_CALLED;
     store_byte(core, place, turn->falls_asleep || turn->asleep > 1 ? AT_ASLEEP : AT_AWAKE);
+    core->due[core->slot] = false; /* it has looked: where it called itself, it need not look again */
     turn->passes_on = called && !pass_call_on(core);
     turn->asleep -= !turn->falls_asleep;
 }

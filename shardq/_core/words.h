@@ -250,6 +250,12 @@
 #define FIRST_SLOT_BYTE 64
 #define GUARD_TRYING 1
 #define GUARD_YIELDING_NS 200000
+#define DEATH_TIMED_OUT 262144
+#define DEATH_EXCUSED 524288
+#define FAILED_RAISED 0
+#define FAILED_DIED 1
+#define FAILED_TIMEOUT 2
+#define FAILED_UNDECODABLE 3
 #define TALLY_RATE_SPAN_NS 10000000000ULL
 #define TALLY_PER_ONE 104857
 #define TALLY_RATED_EACH_NS 200000000
@@ -274,16 +280,16 @@
 #define PART_MESSAGES 1
 #define BATCH_SEQUENCE 0
 #define BATCH_THROUGH 1
-#define BATCH_ENDS 2
-#define BATCH_PAYLOAD 3
-#define BATCH_BASE 4
-#define BATCH_SEQUENCES 5
-#define BATCH_PIPE 6
-#define BATCH_FRONT 7
-#define BATCH_FAILED 8
-#define BATCH_TAKEN_US 9
-#define BATCH_UNREAD 10
-#define BATCH_COUNT 11
+#define BATCH_COUNT 2
+#define BATCH_ENDS 3
+#define BATCH_PAYLOAD 4
+#define BATCH_BASE 5
+#define BATCH_SEQUENCES 6
+#define BATCH_PIPE 7
+#define BATCH_FRONT 8
+#define BATCH_FAILED 9
+#define BATCH_TAKEN_US 10
+#define BATCH_UNREAD 11
 
 /* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
 #define TALLY_STEPS     {0, 953.67431640625, 1348.699152348609}, \
@@ -352,7 +358,7 @@
     {63, HUGE_VAL, HUGE_VAL}, \
     {63, HUGE_VAL, HUGE_VAL},
 
-#define WORDS_DIGEST 2296620424U
+#define WORDS_DIGEST 970426039U
 
 /* What is read of a Layout. */
 #define LAYOUT_NUMBERS(each) \

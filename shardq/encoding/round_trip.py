@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -25,14 +24,14 @@ def check_round_trip(
 ) -> None:
     """Raise `RequestError` for the first of the requests that does not come back equal from its message."""
     try:
-        back: Sequence[Any] = serializer.decode(request_type, _batch(messages))
+        back: Sequence[Any] = serializer.decode(request_type, Batch.of(messages))
         if list(requests) == back:
             return
     except Exception:
         back = ()  # each for itself, to find which it is
     for position, (request, message) in enumerate(zip(requests, messages, strict=True)):
         try:
-            [got] = serializer.decode(request_type, _batch([message]))
+            [got] = serializer.decode(request_type, Batch.of([message]))
         except DecodeError as error:
             reason = reason_of(error.__cause__ or error)
             raise RequestError(f"request {position}, {shown(request)}, would not arrive: {reason}") from error
@@ -110,7 +109,3 @@ def _parts(value: Any) -> dict[Any, Any] | None:
 def _by_identity(kind: Any) -> bool:
     """Whether no two instances are equal, even where they hold the same."""
     return kind.__eq__ is object.__eq__
-
-
-def _batch(messages: Sequence[bytes]) -> Batch:
-    return Batch(0, len(messages), list(accumulate(map(len, messages))), b"".join(messages))

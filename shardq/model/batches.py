@@ -55,6 +55,8 @@ class Batch(Struct):
     """Sequence number of the first message. Counted per tube, never reused."""
     through: int
     """One past the sequence number of the last message."""
+    count: int
+    """How many messages there are."""
     ends: Sequence[int]
     """For each message, where it ends in `payload`, in bytes, counted from `base`."""
     payload: bytes
@@ -74,12 +76,17 @@ class Batch(Struct):
     unread: Any = None
     """Where its messages are that are not read yet. For the storage alone, which reads them before it returns it."""
 
-    count: int = 0
-    """How many messages there are. Counted from `ends`."""
-
-    def __post_init__(self) -> None:
-        # Not found out anew each time: a worker's round looks at it a dozen times.
-        self.count = len(self.ends)
+    @classmethod
+    def of(cls, messages: Sequence[bytes], sequence: int = 0, sequences: Sequence[int] | None = None) -> Batch:
+        """One of these messages, whose numbers follow one another from `sequence` on, or are `sequences`. Without
+        messages: `EMPTY`.
+        """
+        if not messages:
+            return EMPTY
+        count, ends, payload = len(messages), list(accumulate(map(len, messages))), b"".join(messages)
+        if sequences is not None:
+            return cls(sequences[0], sequences[-1] + 1, count, ends, payload, sequences=sequences)
+        return cls(sequence, sequence + count, count, ends, payload)
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -104,13 +111,14 @@ class Batch(Struct):
         sequences = None if self.sequences is None else self.sequences[:count]
         payload = self.payload[: ends[-1] - self.base]
         through = self.through_first(count)
-        return replace(self, through=through, ends=ends, payload=payload, sequences=sequences)
+        return replace(self, through=through, count=count, ends=ends, payload=payload, sequences=sequences)
 
     def with_messages(self, messages: Sequence[bytes]) -> Batch:
         """The same with other messages, as many."""
         # `replace` goes through all fields, which takes three times as long.
         ends, payload, rest = list(accumulate(map(len, messages))), b"".join(messages), (self.failed, self.taken_us)
-        return Batch(self.sequence, self.through, ends, payload, 0, self.sequences, self.pipe, self.front, *rest)
+        numbers = self.sequence, self.through, self.count
+        return Batch(*numbers, ends, payload, 0, self.sequences, self.pipe, self.front, *rest)
 
     def followed_by(self, other: Batch) -> Batch:
         """These messages, and those of another batch behind them."""
@@ -119,10 +127,11 @@ class Batch(Struct):
         shift = len(self.payload) - other.base
         ends = [*(end - self.base for end in self.ends), *(end + shift for end in other.ends)]
         numbers = [*self.numbers, *other.numbers]
-        return Batch(self.sequence, other.through, ends, self.payload + other.payload, sequences=numbers)
+        payload = self.payload + other.payload
+        return Batch(self.sequence, other.through, len(ends), ends, payload, sequences=numbers)
 
 
-EMPTY = Batch(0, 0, (), b"")
+EMPTY = Batch(0, 0, 0, (), b"")
 
 
 class Terms(NamedTuple):

@@ -8,7 +8,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -139,7 +138,7 @@ class Ancestor:
         count = min(limit, tube.length - start)
         texts = await self._server.texts(former, start, count) if count > 0 else []
         messages = [self._translator.message(former, _parsed(former, text)) for text in texts]
-        return Batch(start, start + len(messages), list(accumulate(map(len, messages))), b"".join(messages))
+        return Batch.of(messages, start)
 
     async def waiting(self, after: Any = None) -> Page[Waiting]:
         """What comes again and again, then what waits once, which has the next times of the former among it."""

@@ -1,7 +1,7 @@
 """The frequent case of some verbs in C, where the extension is there: see `shardq._core`.
 
-Verbs ask it first, and go on in Python where it leaves them the work. It knows the tubes that Python has found by their
-names, and no others.
+Verbs ask it first, and go on in Python where it leaves them the work. By their names it finds those threads and tubes
+alone that Python has found, or that it has handed out itself.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Core:
         self._aside: Engine | None = None
         if self.engine is not None:
             doorbell.before_close = self.engine.forget_bell
+            watch.on_end = self.engine.learn_death
 
     def append(self, parts: Sequence[Part], share: int) -> bool:
         """Add messages to tubes, all of them. False: this is not the frequent case, and nothing was changed."""
@@ -179,6 +180,7 @@ def _engine(
             batch=Batch,
             ends=array,
             empty=EMPTY,
+            failed=tubes.delivery.failed,
         )
     except OSError:  # the semaphore is gone, or is not this user's any more
         return None

@@ -266,11 +266,13 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int) 
     if waits < 0:
         return 0.0
     whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
+    waited_s = max(0.0, (now_us - failed.last_us) / 1e6)  # the clock may have been set back since the failure
+    if waited_s >= whole_s:
+        return 0.0
     if retry.jitter:
         # Drawn from facts that all processes know, so that each comes to the same time.
         whole_s *= 1 - random.Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
-    # Not more than the whole, also where the clock was set back since the failure.
-    return min(whole_s, max(0.0, whole_s - (now_us - failed.last_us) / 1e6))
+    return max(0.0, whole_s - waited_s)
 
 
 def news_due_s(failed: Failed, now_us: int) -> float:

@@ -109,7 +109,8 @@ class DriverModel(RuleBasedStateMachine):
     def hand(self, pipe: str) -> Hand:
         """A hand with an empty batch from where `take` looks first."""
         where = self.model.first(pipe)
-        return Hand(key_of(pipe), self.model.tokens[key_of(pipe)], Batch(0, 0, (), b"", pipe=pipe, front=where != pipe))
+        batch = Batch(0, 0, 0, (), b"", pipe=pipe, front=where != pipe)
+        return Hand(key_of(pipe), self.model.tokens[key_of(pipe)], batch)
 
     def free(self, key: str) -> None:
         """Let the thread go, so that another process can have it."""

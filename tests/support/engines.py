@@ -136,7 +136,7 @@ def stands_in(segment: Segment) -> dict[str, object]:
     return {
         "fixed part": fixed.tobytes(),
         "threads": segment.copied(layout.thread_table, words[at.THREADS_BACKED]),
-        "tubes": segment.copied(layout.tube_table, words[at.TUBES_BACKED]),
+        "tubes": Words(segment.copied(layout.tube_table, words[at.TUBES_BACKED])),
         "extents": _extents(segment),
         "memory": segment.taken_bytes,
         "counted": _counted(segment),

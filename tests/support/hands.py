@@ -38,7 +38,7 @@ class _Burying(Protocol[_Result]):
 
 def of(pipe: str, token: int, through: int = 1) -> Hand:
     """A hand with all messages of the tube below this number, which count as one."""
-    return Hand(key_of(pipe), token, Batch(0, through, (0,), b"", sequences=(through - 1,), pipe=pipe))
+    return Hand(key_of(pipe), token, Batch(0, through, 1, (0,), b"", sequences=(through - 1,), pipe=pipe))
 
 
 def take(

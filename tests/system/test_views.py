@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_shown_as_it_is(kind: str, name: str, url: str, s
 
 
 def test_such_a_result_hides_no_others(name: str, url: str, said: Say) -> None:
-    batch = Batch(0, 1, (1,), b"\x01")
+    batch = Batch.of([b"\x01"])
     replies = [success([0], [its], batch, 0) for its in (b"\x01", UNREADABLE["keys that are maps"], b"\x02")]
     leave(name, *(kept_result(b"d" * 16, "app/H", 1, reply) for reply in replies), pipe=KEPT_PIPE)
 

@@ -185,16 +185,8 @@ REQUESTS = [
 serializer = MsgspecSerializer()
 
 
-def batch_of(messages: Sequence[bytes]) -> Batch:
-    ends, end = [], 0
-    for message in messages:
-        end += len(message)
-        ends.append(end)
-    return Batch(0, len(messages), ends, b"".join(messages))
-
-
 def round_trip(kind: Any, requests: Sequence[Any]) -> list[Any]:
-    return serializer.decode(kind, batch_of(serializer.encode(kind, requests)))
+    return serializer.decode(kind, Batch.of(serializer.encode(kind, requests)))
 
 
 @pytest.mark.parametrize(("kind", "request_"), REQUESTS, ids=lambda value: getattr(value, "__name__", ""))
@@ -223,7 +215,7 @@ def test_an_aware_datetime_comes_back_as_the_same_instant_in_utc() -> None:
 def test_defaults_fill_what_an_older_message_lacks() -> None:
     message = msgspec.msgpack.encode({"name": "x"})
 
-    assert serializer.decode(Owner, batch_of([message])) == [Owner("x")]
+    assert serializer.decode(Owner, Batch.of([message])) == [Owner("x")]
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 65_535, 65_536])
@@ -272,7 +264,7 @@ def test_a_type_that_could_never_be_decoded_is_refused_when_encoding(kind: Any) 
 )
 def test_what_does_not_decode_as_the_type_says_so(sent: Any, kind: Any) -> None:
     (message,) = serializer.encode(type(sent), [sent])
-    batch = Batch(41, 42, [len(message)], message)
+    batch = Batch.of([message], 41)
 
     with pytest.raises(DecodeError, match=rf"41 to 41 .*{kind.__name__}"):
         serializer.decode(kind, batch)
@@ -281,7 +273,7 @@ def test_what_does_not_decode_as_the_type_says_so(sent: Any, kind: Any) -> None:
 @pytest.mark.parametrize("payload", [b"\xc1", b"\xd9\xff", b"\x01\x02"])
 def test_bytes_that_are_no_message_say_so(payload: bytes) -> None:
     with pytest.raises(DecodeError):
-        serializer.decode(Point, Batch(0, 1, [len(payload)], payload))
+        serializer.decode(Point, Batch.of([payload]))
 
 
 def test_a_path_of_this_system_comes_back() -> None:

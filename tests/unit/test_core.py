@@ -14,14 +14,16 @@ import pytest
 from shardq.cli.parser import new_parser
 from shardq.drivers.shared.engine import VARIABLE, engine_name
 from shardq.errors import ConfigurationError
-from shardq.model import Batch, Hand, Part, Pause, Terms
+from shardq.model import EMPTY, Batch, Ending, Hand, Part, Pause, Terms
 from shardq.outputs import Output
 from shardq.shm import words as at
+from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.store import Store
 from shardq.version import __version__
 from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.chance import SEED
+from tests.support.deaths import become_of_the_dead
 from tests.support.engines import needs_c, stands_in, store_of, using, watch_engine
 from tests.support.python import run
 from tests.support.segments import NewStore
@@ -64,6 +66,22 @@ def serve(store: Store, pipe: str, limit: int) -> list[bytes] | None:
     return batch.messages
 
 
+def die(store: Store, pipe: str, limit: int, owner: int, ending: Ending | None) -> bool | None:
+    """Have another process, which this owner word names, die with a batch in hand; this one sees it. None: a worker has
+    the thread. False: there was no batch.
+    """
+    key = pipe.rpartition("/")[0]
+    token = store.delivering.claim(key)
+    if not token:
+        return None
+    if not store.delivering.take(key, token, Terms((0, 1), limit)).count:
+        return not store.delivering.unclaim(key, token)
+    if ending:
+        ExitLog(store.segment).note(owner, ending)
+    become_of_the_dead(store, key, owner)
+    return True
+
+
 class Doubled(list[bytes]):
     """Gives each message twice."""
 
@@ -88,6 +106,14 @@ class Worker:
             self._hand = delivering.turn(self._hand, NAMES, terms, stay=stay, outputs=outputs)
         return self._hand and (self._hand.key, self._hand.token, _seen(self._hand.batch))
 
+    def fail(self) -> object:
+        """What is in hand failed. The thread is still this worker's."""
+        if not self._hand or not self._hand.batch.count:
+            return None
+        failed = self._store.delivering.fail(self._hand)
+        self._hand = self._hand._replace(batch=EMPTY)
+        return failed.attempts
+
     def stop(self) -> None:
         """Acknowledge a part of what is in hand, and release the thread."""
         hand, self._hand = self._hand, None
@@ -97,7 +123,8 @@ class Worker:
 
 
 def _seen(batch: Batch) -> object:
-    return batch.pipe, batch.sequence, batch.through, batch.messages, batch.numbers, batch.failed, batch.front
+    failed = batch.failed and (batch.failed.attempts, batch.failed.ending)
+    return batch.pipe, batch.sequence, batch.through, batch.count, batch.messages, batch.numbers, failed, batch.front
 
 
 def counted(store: Store) -> Counter[str]:
@@ -120,12 +147,17 @@ def counted(store: Store) -> Counter[str]:
 def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, Store], part: int) -> None:
     random = Random(f"{os.environ[SEED]} {part}")
     in_c, workers = counted(two[0]), [Worker(store) for store in two]
-    for n in range(300):
+    for n in range(400):
         chance, limit = random.random(), random.choice((1, 3, 64, 500))
         stay, rests, pipe = random.random() < 0.7, random.random() < 0.2, random.choice(PIPES)
         if chance < 0.4:
             parts = call(random)
             answers: list[object] = [store.appending.append(parts) for store in two]
+        elif chance < 0.5:
+            owner, ending = (n + 1) << 16 | 3, random.choice((None, Ending(9), Ending(9, timed_out=True)))
+            answers = [die(store, pipe, limit, owner, ending) for store in two]
+        elif chance < 0.55:
+            answers = [worker.fail() for worker in workers]
         elif chance < 0.9:
             sent_on = call(random) if random.random() < 0.3 else []
             answers = [worker.turn(limit, sent_on, stay=stay, rests=rests) for worker in workers]
@@ -142,6 +174,8 @@ def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, St
     assert in_c["rest"] > 5
     assert in_c["outputs"] > 5
     for store in two:
+        store.waiting.note_deaths()
+        assert store.waiting.find_work(frozenset()) is None
         assert fsck(store.segment) == []
 
 

@@ -100,6 +100,7 @@ def test_after_it_was_noted_the_descriptor_is_quiet(store: Store) -> None:
         child.kill()
         store.waiting.note_deaths()
         assert not readable(deaths)
+        look(store)
         assert not store.delivering.claimed("m/H/0")
         assert store.delivering.claimed("m/H/1")
 
@@ -182,12 +183,31 @@ def test_a_slot_used_again_is_another_process(store: Store) -> None:
             assert not readable(deaths)
 
 
-def test_noting_deaths_without_having_watched_frees_the_threads_of_the_dead(store: Store) -> None:
+def test_after_a_death_was_noted_the_next_look_of_a_busy_process_frees_the_threads_of_the_dead(store: Store) -> None:
+    """It looks for them now and then only, and has just done so."""
     with serving(store, "m/H/0") as child:
+        assert store.waiting.find_work(no_handlers) is None
         child.kill()
         store.waiting.note_deaths()
+        assert store.waiting.find_work(no_handlers) is None
         word = store.segment.layout.thread_word(0)
         assert not store.segment.words[word + at.THREAD_OWNER]
+
+
+def test_who_watches_is_told_which_processes_ended(store: Store) -> None:
+    told = list[int]()
+    store._parts.watch.on_end = told.append
+    store.waiting.deaths()
+    with serving(store, "m/H/0") as first, serving(store, "m/H/1"):
+        look(store)
+        owners = [store.segment.words[store.segment.layout.thread_word(n) + at.THREAD_OWNER] for n in range(2)]
+        store.waiting.note_deaths()
+        assert told == []
+        first.kill()
+        store.waiting.note_deaths()
+        assert told == owners[:1]
+        store.waiting.note_deaths()
+        assert told == owners[:1]
 
 
 def test_detaching_closes_what_was_watched(name: str) -> None:

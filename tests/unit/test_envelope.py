@@ -11,7 +11,8 @@ from shardq.model import Batch
 
 
 def batch_of(*messages: bytes, base: int = 0) -> Batch:
-    return Batch(5, 5 + len(messages), [base + end for end in accumulate(map(len, messages))], b"".join(messages), base)
+    ends = [base + end for end in accumulate(map(len, messages))]
+    return Batch(5, 5 + len(messages), len(messages), ends, b"".join(messages), base)
 
 
 def test_messages_come_out_as_they_went_in() -> None:

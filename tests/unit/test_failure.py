@@ -29,19 +29,19 @@ def test_a_dead_letter_is_no_larger_than_what_is_kept_for_it() -> None:
     error.add_note("\U0001f600" * 5000)
     failed = Failed(1, NOW_US, NOW_US, None)
 
-    letter = raised(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), b"x", 0, error, failed)
+    letter = raised(Batch(0, 1, 1, [1], b"x", pipe="m/H/0/0"), b"x", 0, error, failed)
 
     assert len(letter.encoded()) <= _LETTER_BYTES - PAGE
 
 
 def test_a_letter_that_found_no_room_at_first_does_not_say_that_a_worker_died() -> None:
-    letter = died(Batch(0, 1, [1], b"x", pipe="m/H/0/0"), Failed(5, NOW_US, NOW_US, None))
+    letter = died(Batch(0, 1, 1, [1], b"x", pipe="m/H/0/0"), Failed(5, NOW_US, NOW_US, None))
     assert letter.reason == "raised"
     assert letter.error.startswith("what it raised is not known any more: it was given up later")
 
 
 def test_a_parked_request_keeps_how_often_it_failed() -> None:
-    batch = Batch(0, 1, [1], b"x", pipe="m/H/0/0", failed=Failed(2, NOW_US - 9, NOW_US - 5, None), taken_us=NOW_US)
+    batch = Batch(0, 1, 1, [1], b"x", pipe="m/H/0/0", failed=Failed(2, NOW_US - 9, NOW_US - 5, None), taken_us=NOW_US)
     letter = parked(batch)
     assert (letter.attempts, letter.first_failed_us, letter.last_failed_us) == (2, NOW_US - 9, NOW_US)
     batch.failed = None

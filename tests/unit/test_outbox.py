@@ -19,7 +19,7 @@ from shardq.working import outbox
 from shardq.working.outbox import Outbox
 from tests.unit.queue_handlers import Job, Plain
 
-BATCH = Batch(1, 4, (1, 2, 3), b"abc")
+BATCH = Batch.of([b"a", b"b", b"c"], 1)
 
 
 class Interrupted(Exception):

@@ -22,7 +22,7 @@ def heard(news: News) -> list[list[object]]:
 
 
 def batch(first: int) -> Batch:
-    return Batch(first, first + 1, [1], b"x", pipe=PIPE)
+    return Batch(first, first + 1, 1, [1], b"x", pipe=PIPE)
 
 
 def test_the_first_word_is_told_at_once(news: News) -> None:

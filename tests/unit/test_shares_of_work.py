@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import pytest
 
@@ -24,13 +23,9 @@ class Sizes(Handler[int, bytes]):
         return [bytes(size) for size in sizes]
 
 
-def batch_of(messages: Sequence[bytes]) -> Batch:
-    return Batch(0, len(messages), list(accumulate(map(len, messages))), b"".join(messages))
-
-
 def shares_us(messages: Sequence[bytes], results: Sequence[bytes], worked_us: int) -> list[tuple[int, int]]:
     """How many requests each reply is for, and its share."""
-    serializer, batch = MsgspecSerializer(), batch_of(messages)
+    serializer, batch = MsgspecSerializer(), Batch.of(messages)
     callers = Callers(RuntimeStorage())
     callers.decoded(lambda its: serializer.decode(int, its), serializer, batch)
     steps = callers.steps(info_of(Sizes), LIMITS, batch, results, worked_us, whole=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import pytest
 
 from shardq.encoding import envelope
@@ -18,7 +16,7 @@ DIGEST = bytes(range(240, 256))
 
 
 def batch_of(*messages: bytes) -> Batch:
-    return Batch(5, 5 + len(messages), list(accumulate(map(len, messages))), b"".join(messages))
+    return Batch.of(messages, 5)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     """
     facts, serializer = info_of(handler), MsgspecSerializer()
     _, body = split(message)
-    requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
+    requests = serializer.decode(facts.kind, Batch.of([body]))
     try:
         with printed_apart():
             places = facts.by.places(requests) if facts.by else handler.route(*requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
-from itertools import accumulate, islice, takewhile
+from itertools import islice, takewhile
 
 from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed
 from shardq.model.trace import untraced
@@ -67,8 +67,7 @@ class Fifo:
             return EMPTY
         numbers = list(islice(self._sequences, start, start + len(messages)))
         gaps = numbers[-1] - numbers[0] >= len(numbers)
-        ends = list(accumulate(map(len, messages)))
-        return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(messages), sequences=numbers if gaps else None)
+        return Batch.of(messages, numbers[0], numbers if gaps else None)
 
     def take(self, limit: int, token: int) -> Batch:
         """The first messages, handed out to the holder of the token; fewer where earlier ones failed."""

@@ -133,8 +133,7 @@ class Ears:
 
     def _saw_death(self) -> None:
         try:
-            with self._store.patience.at_most(SHORT_S):
-                self._store.waiting.note_deaths()
+            self._store.waiting.note_deaths()
         except SegmentBusy:  # the descriptor stays readable, so it is not watched for a moment
             loop, watch = asyncio.get_running_loop(), self._store.waiting.deaths()
             loop.remove_reader(watch)

@@ -209,7 +209,7 @@ def unread(slices: Sequence[Slice]) -> Batch:
         count = sum([number for _, _, number in slices])
         if through - sequence > count:
             numbers = [found.sequence + n for found, start, number in slices for n in range(start, start + number)]
-    return Batch(sequence, through, range(count), b"", 0, numbers, unread=slices)
+    return Batch(sequence, through, count, (), b"", 0, numbers, unread=slices)
 
 
 def read_out(segment: Source, batch: Batch) -> Batch:
@@ -268,14 +268,15 @@ def joined(parts: Sequence[Batch]) -> Batch:
     if len(parts) < 2:
         return parts[0] if parts else EMPTY
     first, last, sequences = parts[0].sequence, parts[-1].through, None
-    if last - first > sum(part.count for part in parts):
+    count = sum(part.count for part in parts)
+    if last - first > count:
         sequences = [number for part in parts for number in range(part.sequence, part.through)]
     ends, offset = array("I"), 0
     for part in parts:
         shift = offset - part.base
         ends.extend([end + shift for end in part.ends])
         offset += len(part.payload)
-    return Batch(first, last, ends, b"".join(part.payload for part in parts), sequences=sequences)
+    return Batch(first, last, count, ends, b"".join(part.payload for part in parts), sequences=sequences)
 
 
 def _bit_bytes(count: int) -> int:

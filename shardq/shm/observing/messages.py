@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import accumulate, islice
+from itertools import islice
 
-from shardq.model import EMPTY, Batch
+from shardq.model import Batch
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.observing.copies import Copies, living
@@ -112,7 +112,4 @@ class Reader:
 
 
 def _batch(found: Sequence[tuple[int, bytes]]) -> Batch:
-    if not found:
-        return EMPTY
-    numbers, messages = [number for number, _ in found], [message for _, message in found]
-    return Batch(numbers[0], numbers[-1] + 1, [*accumulate(map(len, messages))], b"".join(messages), sequences=numbers)
+    return Batch.of([message for _, message in found], sequences=[number for number, _ in found])

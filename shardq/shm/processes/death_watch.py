@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from shardq.shm import words as at
@@ -29,14 +30,16 @@ class DeathWatch:
         self._slots = slots
         self.seen = 0
         """What SERVERS said when it looked last which processes serve."""
-        self._opening = threading.RLock()
+        self.on_end: Callable[[int], object] = _nothing
+        """Called with the owner word of each process that is seen to have ended."""
+        self._lock = threading.RLock()
         self._ends: select.epoll | None = None
         self._watched: dict[int, int] = {}
         """Descriptors of processes by their owner words."""
 
     def open(self) -> int:
         """The descriptor to wait on. From any thread, outside the guard. Raises `SegmentUnavailable`."""
-        with self._opening:
+        with self._lock:
             if self._ends is None:
                 with told(f"watch over the processes that serve segment {self._segment.name!r}"):
                     self._ends = select.epoll()
@@ -48,20 +51,23 @@ class DeathWatch:
         """
         if self._words[at.SERVERS] == self.seen or self._ends is None:
             return
-        self.seen = self._words[at.SERVERS]
-        serving = {self._slots.owner_of(slot): slot for slot in self._serving()}
-        for owner in self._watched.keys() - serving.keys():
-            self._drop(owner)
-        for owner in serving.keys() - self._watched.keys():
-            self._add(owner, serving[owner])
+        with self._lock:
+            self.seen = self._words[at.SERVERS]
+            serving = {self._slots.owner_of(slot): slot for slot in self._serving()}
+            for owner in self._watched.keys() - serving.keys():
+                self._drop(owner)
+            for owner in serving.keys() - self._watched.keys():
+                self._add(owner, serving[owner])
 
     def clear(self) -> None:
-        """Forget those that ended."""
-        if self._ends is None:
-            return
-        ended = {descriptor for descriptor, _ in self._ends.poll(0)}
-        for owner in [owner for owner, descriptor in self._watched.items() if descriptor in ended]:
-            self._drop(owner)
+        """Forget those that ended. Wants no guard: what it tells is each process's own affair."""
+        with self._lock:
+            if self._ends is None:
+                return
+            ended = {descriptor for descriptor, _ in self._ends.poll(0)}
+            for owner in [owner for owner, descriptor in self._watched.items() if descriptor in ended]:
+                self._drop(owner)
+                self.on_end(owner)
 
     def close(self) -> None:
         """Close all descriptors; a forked child's copies are its own to close."""
@@ -101,3 +107,7 @@ class DeathWatch:
         assert self._ends is not None
         self._ends.unregister(descriptor)
         os.close(descriptor)
+
+
+def _nothing(_: int) -> None:
+    pass

@@ -43,9 +43,15 @@ class Delivery:
         attempts = self._count(word, words[word + at.TUBE_HEAD_SEQUENCE])
         if not attempts:
             return None
-        killer = words[word + at.TUBE_FAILED_BY]
+        first_us, last_us = words[word + at.TUBE_FIRST_FAILED_US], words[word + at.TUBE_LAST_FAILED_US]
+        return self.failed(attempts, first_us, last_us, words[word + at.TUBE_FAILED_BY])
+
+    def failed(self, attempts: int, first_us: int, last_us: int, killer: int) -> Failed:
+        """The same of these words. `killer`: the owner word of the process whose death was the last failure, 0: it was
+        none. Wants no guard.
+        """
         ending = (self._exit_log.of(killer) or Ending()) if killer else None
-        return Failed(attempts, words[word + at.TUBE_FIRST_FAILED_US], words[word + at.TUBE_LAST_FAILED_US], ending)
+        return Failed(attempts, first_us, last_us, ending)
 
     def hand_out(self, thread: int, tube: int, through: int) -> None:
         """Messages below `through` are with the thread's worker now."""

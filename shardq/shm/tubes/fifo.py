@@ -85,7 +85,7 @@ class Fifos:
                 if len(slices) == limit:
                     return record.joined(slices)
                 sequence = found.sequence + n
-                slices.append(Batch(sequence, sequence + 1, (len(message),), message))
+                slices.append(Batch(sequence, sequence + 1, 1, (len(message),), message))
                 self._read_last = tube, sequence, found.address
                 self._marks.note(tube, sequence, found.address)
         return record.joined(slices)

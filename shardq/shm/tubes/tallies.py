@@ -27,6 +27,8 @@ RATE_UNIT = 1 << 20
 PER_ONE = RATE_UNIT * 1_000_000_000 // RATE_SPAN_NS
 #: Rates are stored so often; readers add what came since.
 _RATED_EACH_NS = 200_000_000
+#: Of more handlers than these the blocks wait until something is counted: a process may never serve most of them.
+_MOST_AHEAD = 8 * at.TALLIES_IN_PAGE
 #: Words from one thread entry to the next.
 _STRIDE = at.THREAD_BYTES // WORD
 _FAILED = {reason: at.TALLY_FAILED + place for place, reason in enumerate(REASONS)}
@@ -47,6 +49,16 @@ class Tallies:
         self._first_handler = segment.layout.thread_word(0) + at.THREAD_HANDLER
         self.blocks = [-1] * (at.OTHER_HANDLER + 1)
         """First word of each handler's block. -1: it was not asked for yet, 0: there is no memory for it."""
+
+    def have(self, numbers: Sequence[int]) -> None:
+        """Have the blocks of these handlers before there is anything to count, where they are few: then the first batch
+        of a handler needs no more than the later ones. Half of the memory for tallies is left to what is counted.
+        """
+        if len(numbers) > _MOST_AHEAD:
+            return
+        for number in numbers:
+            if self.blocks[number] < 0 and 2 * self._words[at.TALLIES_BYTES] < self._most_bytes:
+                self._block_of(number)
 
     def accepted(self, threads: Sequence[int], parts: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """These messages came into tubes of these threads."""

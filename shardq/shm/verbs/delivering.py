@@ -259,7 +259,9 @@ class Delivering:
     ) -> Hand | None:
         """What a turn does once the batch in the hand is acknowledged."""
         if names is None or names:
-            self._core.learn_served(names, self._handlers.served(names))
+            served = self._handlers.served(names)
+            self._core.learn_served(names, served)
+            self._claims.tallies.have(served.numbers)
         if hand is None:
             self._waiting.look_around()
             return self._next(names, terms)

@@ -99,10 +99,11 @@ class Waiting:
         return self._watch.open()
 
     def note_deaths(self) -> None:
-        """Free the threads of the processes that ended, and watch these no more."""
-        with self._section:
-            self._watch.clear()
-            self._adopt_orphans()
+        """Watch the processes that ended no more. The next look frees their threads. Wants no guard: who has waited for
+        the thread of a dead one waits no longer than it must.
+        """
+        self._watch.clear()
+        self._orphans_due = 0.0
 
     def asleep(self) -> int:
         """How many processes sleep."""

@@ -80,7 +80,7 @@ def adoptions() -> Iterator[Operation]:
         attached=False,
     )
     yield Operation("find a thread whose pause is over", _find, lambda s: [_add(s), _pause_and_end_it(s)])
-    yield _adoption("note a death that was watched", lambda s: s.store.waiting.note_deaths(), ready=_saw_one_die)
+    yield _adoption("note a death that was watched", _note_and_look, ready=_saw_one_die)
     yield Operation("claim for the first time beside a sleeper", Scene.claim, lambda s: [_add(s), sleep(s)])
     yield _adoption("note how a process ended", _note, lambda s: die_holding(s, 1))
     yield _adoption("excuse who is dead already", _excuse, lambda s: die_holding(s, 1), counted=(0, 1))
@@ -119,6 +119,11 @@ def _pause_and_end_it(there: Scene) -> None:
 
 def _find(there: Scene) -> None:
     assert there.store.waiting.find_work(everything)
+
+
+def _note_and_look(there: Scene) -> None:
+    there.store.waiting.note_deaths()
+    _lie_down(there)
 
 
 def _lie_down(there: Scene) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardq.outputs import Output
-from tests.faults.kit.acts import nap
+from shardq.shm import words as at
+from tests.faults.kit.acts import die_holding, nap
 from tests.faults.kit.case import BATCH, Operation, minus, one_after_another, plus
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outputs import FILLING, NEARLY_A_PAGE, PIPES, each, sent
-from tests.faults.kit.scene import KEY, PIPE, Scene, run
-from tests.faults.kit.turns import OTHER, OTHER_KEY, turn, turn_and_leave_some, turn_to_nothing, turn_to_the_next
+from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run
+from tests.faults.kit.turns import OTHER, OTHER_KEY, TERMS, turn, turn_and_leave_some, turn_to_nothing, turn_to_the_next
 
 #: Those of all drivers and engines that are of this kind.
 _SHARED = (
@@ -63,6 +64,41 @@ def _turns() -> Iterator[Operation]:
     )
 
 
+def _meetings() -> Iterator[Operation]:
+    """First turns of a process."""
+    yield Operation(
+        "turn to a thread for the first time, beside a sleeper",
+        _turn_first,
+        lambda s: [s.append(*BATCH), nap(s)],
+    )
+
+
+def _deaths() -> Iterator[Operation]:
+    """First turns behind another process that died."""
+    for count, counted in ((1, (1, 2)), (2, (0, 1))):
+        yield Operation(
+            f"turn to the thread of the dead, who had {count} in hand, beside a sleeper",
+            _turn_first,
+            lambda s, count=count: [s.append(*BATCH), nap(s), die_holding(s, count)],
+            ready=_know_the_dead,
+            counted=counted,
+        )
+
+
+def _turn_first(there: Scene) -> None:
+    hand = run(there.storage.turn(None, everything, TERMS))
+    assert hand
+    assert hand.batch.count
+
+
+def _know_the_dead(there: Scene) -> None:
+    """The acting process has seen each worker end that did, as the descriptors tell it that it has of them."""
+    store = there.store
+    for thread in store._parts.tubes.claims.orphans():
+        owner = store.segment.words[store.segment.layout.thread_word(thread) + at.THREAD_OWNER]
+        store._parts.watch.on_end(owner)
+
+
 def _sending() -> Iterator[Operation]:
     two = PIPES[:2]
     yield Operation(
@@ -108,8 +144,12 @@ def _all() -> Iterator[Operation]:
     yield from (named[name] for name in _SHARED)
     yield from _appends()
     yield from _turns()
+    yield from _meetings()
+    yield from _deaths()
     yield from _sending()
 
 
 #: By their names: another process finds an operation by that.
 BY_THE_CORE = {operation.name: operation for operation in _all()}
+#: Those in which the core meets the threads.
+MEETING = frozenset(operation.name for operation in _meetings())

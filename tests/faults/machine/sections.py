@@ -18,9 +18,9 @@ def marks() -> Marks:
     return Marks.of(ctypes.CDLL(sys.modules[NAME].__file__), "shardq_section_begin", "shardq_section_end")
 
 
-def teach(store: Store) -> None:
-    """Have the core of this process know all threads, tubes and handlers, and have places for what it counts: as after
-    it appended to each tube and served each thread.
+def teach(store: Store, *, threads: bool = True) -> None:
+    """Have the core of this process know all handlers, and have places for what it counts; and `threads`: know all
+    threads and tubes, as after it appended to each tube and served each thread.
     """
     store.take_slot()
     parts = store._parts
@@ -28,6 +28,8 @@ def teach(store: Store) -> None:
     core.learn_served(None, parts.tubes.handlers.served(None))
     for thread in directory.threads():
         parts.tubes.claims.tallies.accepted_in(thread, 0)
+        if not threads:
+            continue
         core.learn_thread(thread, directory.name(thread))
         for pipe, tubes in directory.pipes_of(thread):
             core.learn(pipe, thread, tubes[-1])

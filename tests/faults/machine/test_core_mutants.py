@@ -74,6 +74,7 @@ _DECLARE_OUTPUTS = "        call_keep(core, outputs);\n"
 
 TWO = "append a call to two tubes"
 SENDING = "turn with outputs to tubes that are there, beside a sleeper"
+OF_THE_DEAD = "turn to the thread of the dead, who had 1 in hand, beside a sleeper"
 MUTANTS = (
     Mutant("stores-without-a-count", "journal.c", _COUNT, "", TWO, "but 4 queued"),
     Mutant(
@@ -141,6 +142,23 @@ MUTANTS = (
         "",
         SENDING,
         "lent to tube 2, used by -1",
+    ),
+    Mutant(
+        "death-forgotten-before-it-counts",
+        "deaths.c",
+        "    journal_note(core, 0, word + AT_TUBE_HANDED, 0);\n",
+        "    store(core, word + AT_TUBE_HANDED, 0);\n    journal_note(core, 0, word + AT_TUBE_HANDED, 0);\n",
+        OF_THE_DEAD,
+        "0 failures more",
+    ),
+    Mutant(
+        "binding-ended-before-the-death-counts",
+        "deaths.c",
+        "    journal_note(core, 2, its->thread_word + AT_THREAD_OWNER, 0);\n",
+        "    store(core, its->thread_word + AT_THREAD_OWNER, 0);\n"
+        "    journal_note(core, 2, its->thread_word + AT_THREAD_OWNER, 0);\n",
+        OF_THE_DEAD,
+        "0 failures more",
     ),
     Mutant(
         "not-settled",

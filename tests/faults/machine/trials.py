@@ -12,7 +12,7 @@ from tests.faults.kit.case import Operation
 from tests.faults.kit.outcome import Seen
 from tests.faults.kit.scene import Scene
 from tests.faults.kit.trial import problems_of, staged
-from tests.faults.machine.operations import BY_THE_CORE
+from tests.faults.machine.operations import BY_THE_CORE, MEETING
 from tests.faults.machine.sections import files_of, marks, teach
 from tests.faults.machine.stepping import Stepper
 from tests.support.compiled_core import use
@@ -132,4 +132,4 @@ def _sections(operation: Operation, stepper: Stepper) -> Sections:
 
 def _readied(operation: Operation, there: Scene) -> None:
     operation.readied(there)
-    teach(there.store)
+    teach(there.store, threads=operation.name not in MEETING)

@@ -10,7 +10,7 @@ from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import tube_name
 from shardq.drivers.redis.verbs.records import bodies_of
 from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, NO_ROOM, Room
-from shardq.model import EMPTY, Batch, Hand, Reason, key_of
+from shardq.model import Batch, Hand, Reason, key_of
 from shardq.pages import Page
 from shardq.settings import StorageSettings
 
@@ -88,11 +88,4 @@ class Letters:
         pairs = sorted((int(n), its) for reply in replies for n, its in zip(reply[::2], reply[1::2], strict=True))[
             :limit
         ]
-        if not pairs:
-            return EMPTY
-        numbers, letters = [number for number, _ in pairs], [letter for _, letter in pairs]
-        ends, end = list[int](), 0
-        for letter in letters:
-            end += len(letter)
-            ends.append(end)
-        return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(letters), sequences=numbers)
+        return Batch.of([letter for _, letter in pairs], sequences=[number for number, _ in pairs])

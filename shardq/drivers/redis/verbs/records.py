@@ -46,7 +46,7 @@ def batch_of(records: Sequence[bytes], **facts: object) -> Batch:
         return EMPTY
     if len(records) == 1:
         first, sizes, payload = _read(records[0])
-        return Batch(first, first + len(sizes), list(accumulate(sizes)), payload, **facts)  # type: ignore[arg-type]
+        return Batch(first, first + len(sizes), len(sizes), list(accumulate(sizes)), payload, **facts)  # type: ignore[arg-type]
     lengths, payloads, spans = list[int](), list[bytes](), list[range]()
     begin = through = _RECORD.unpack_from(records[0])[0]
     gaps = False
@@ -60,6 +60,7 @@ def batch_of(records: Sequence[bytes], **facts: object) -> Batch:
     return Batch(
         begin,
         through,
+        len(lengths),
         list(accumulate(lengths)),
         b"".join(payloads),
         sequences=list(chain.from_iterable(spans)) if gaps else None,

@@ -38,8 +38,7 @@ class Results:
         """The latest result of this name. Empty: there is none."""
         for reply in await self._asked(name):
             if len(reply) > 2:
-                number, result = int(reply[2]), reply[3]
-                return Batch(number, number + 1, [len(result)], result)
+                return Batch.of([reply[3]], int(reply[2]))
         return EMPTY
 
     async def count(self) -> int:
