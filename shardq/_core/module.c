@@ -4,8 +4,14 @@
 
 #include "core.h"
 
+/* The mapping, and the objects from which a way leads back here: the garbage collector does not know this one. */
 static void core_let_go(Core *core)
 {
+    Py_CLEAR(core->guard);
+    Py_CLEAR(core->lock_threads);
+    Py_CLEAR(core->unlock_threads);
+    Py_CLEAR(core->waiting);
+    Py_CLEAR(core->watch);
     if (core->view.obj)
         PyBuffer_Release(&core->view);
     core->bytes = NULL;
@@ -20,10 +26,7 @@ static void core_let_go(Core *core)
 static void core_dealloc(Core *core)
 {
     core_let_go(core);
-    Py_CLEAR(core->guard);
-    Py_CLEAR(core->lock_threads);
     Py_CLEAR(core->at_once);
-    Py_CLEAR(core->unlock_threads);
     Py_CLEAR(core->kinds.hand);
     Py_CLEAR(core->kinds.batch);
     Py_CLEAR(core->kinds.ends);
@@ -33,8 +36,6 @@ static void core_dealloc(Core *core)
     ATTRIBUTES(FORGET_NAME)
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
-    Py_CLEAR(core->waiting);
-    Py_CLEAR(core->watch);
     Py_CLEAR(core->threads);
     Py_CLEAR(core->served);
     for (uint64_t thread = 0; core->known && thread < core->at.threads; thread++)
@@ -135,7 +136,7 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
                                      &piece_bytes, &surely_fits, &growth_class, &PyType_Type, &hand, &batch, &ends, &empty,
                                      &failed))
         return -1;
-    if (core->guard) {
+    if (core->known) {
         PyErr_SetString(PyExc_RuntimeError, "a Core is made once");
         return -1;
     }

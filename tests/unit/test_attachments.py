@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -284,3 +286,14 @@ def test_a_private_segment_in_use_stays() -> None:
         assert name not in Child(lambda: destroy_abandoned(name)).result()
         assert not store.segment.removed
         close_store(store)
+
+
+def test_a_store_that_is_closed_leaves_nothing_of_itself(name: str) -> None:
+    """The garbage collector does not see what the core in C has."""
+    store = attach_store(name)
+    parts = [ref(part) for part in vars(store._parts).values() if hasattr(type(part), "__weakref__")]
+    assert len(parts) > 10
+    close_store(store)
+    del store
+    gc.collect()
+    assert [part for part in parts if part() is not None] == []

@@ -21,8 +21,9 @@ from shardq import Handler, Queue, Route
 from shardq.drivers import RuntimeStorage
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.errors import HandlerError, RequestError
+from shardq.model import Batch
 from shardq.settings import StorageSettings
-from tests.unit.test_codec import batch_of, round_trip
+from tests.unit.test_codec import round_trip
 
 serializer = MsgspecSerializer()
 
@@ -571,7 +572,7 @@ def test_a_message_of_an_earlier_version_still_decodes() -> None:
     """Models went by their field names before as well."""
     message = msgspec.msgpack.encode({"number": 7})
 
-    assert serializer.decode(ByAlias, batch_of([message])) == [ByAlias(orderNumber=7)]
+    assert serializer.decode(ByAlias, Batch.of([message])) == [ByAlias(orderNumber=7)]
 
 
 @dataclass

@@ -32,6 +32,7 @@ from shardq.shm.registry import close_store
 from tests.faults.kit.damage import called, damage
 from tests.faults.kit.points import Child, Gate
 from tests.faults.machine.sections import teach
+from tests.support.deaths import become_of_the_dead
 from tests.support.drivers import MIB
 from tests.support.engines import using
 
@@ -39,6 +40,8 @@ NAME = f"fuzz-{os.getpid()}"
 KEYS = [f"app/Job/{thread}" for thread in range(4)]
 PIPES = [f"{key}/0" for key in KEYS]
 TERMS = {"app/Job": Terms((0,), 2)}
+#: Of a process that there never was.
+DEAD = 70 << 16 | 9
 #: Appends to a segment into which another process writes.
 CALLS = 5000
 #: Tubes of a wide call: of its commit, much is noted before the first is stored.
@@ -68,7 +71,7 @@ def case(seed: int) -> Counter[str]:
     random, seen = Random(seed), Counter[str]()
     storage = SharedStorage.create(NAME, 4 * MIB, threads=64)
     try:
-        tokens = prepare(storage)
+        tokens = prepare(storage, random)
         done = count_what_the_core_does(storage)
         for _ in range(ROUNDS):
             damage(storage, random)
@@ -81,14 +84,18 @@ def case(seed: int) -> Counter[str]:
         remove_files(NAME)
 
 
-def prepare(storage: SharedStorage) -> dict[str, int]:
-    """Messages in tubes of four threads, three of them claimed. Returns the tokens."""
+def prepare(storage: SharedStorage, random: Random) -> dict[str, int]:
+    """Messages in tubes of four threads, three of them claimed, the last one by a process that died with a batch in
+    hand. Returns the tokens. The core knows the threads, or is to meet them.
+    """
     store = storage.store
     for pipe in PIPES:
         for size in (10, 3000, 3000, 70_000):
             assert store.appending.append([(pipe, [b"first", bytes(size)])])
     tokens = {key: store.delivering.claim(key) for key in KEYS[:3]}
-    teach(store)
+    store.delivering.take(KEYS[3], store.delivering.claim(KEYS[3]), Terms((0,), random.choice((1, 2))))
+    teach(store, threads=random.random() < 0.5)
+    become_of_the_dead(store, KEYS[3], DEAD)
     return tokens
 
 
