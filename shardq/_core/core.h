@@ -99,6 +99,7 @@ typedef struct {
     PyObject *waiting, *watch;
     PyObject *threads; /* numbers of those that are known, by key */
     KnownThread *known;
+    uint64_t known_end; /* none behind it is known: to look through all would touch 48 bytes for each */
     PyObject *served; /* the handlers that were looked for last, and their numbers as bits */
     uint8_t served_bits[AT_SERVED_BYTES];
     uint64_t dead[MOST_DEAD], deaths; /* owner words of processes that ended, which has been seen; how many */
@@ -207,7 +208,7 @@ bool known_begin(void);
 void let_object_go(PyObject *object);
 bool know_place(Core *core, PyObject *pipe, uint64_t thread, uint64_t generation, uint64_t tube);
 bool know_key(Core *core, PyObject *key, uint64_t thread);
-void know_thread(KnownThread *known, uint64_t generation, PyObject *key, PyObject *handler);
+void know_thread(Core *core, uint64_t thread, uint64_t generation, PyObject *key, PyObject *handler);
 void forget_thread(KnownThread *known);
 const KnownThread *thread_known(Core *core, uint64_t thread);
 

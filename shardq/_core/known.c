@@ -68,8 +68,10 @@ void forget_thread(KnownThread *known)
 }
 
 /* The key and the handler are handed over. */
-void know_thread(KnownThread *known, uint64_t generation, PyObject *key, PyObject *handler)
+void know_thread(Core *core, uint64_t thread, uint64_t generation, PyObject *key, PyObject *handler)
 {
+    KnownThread *known = &core->known[thread];
+    core->known_end = largest(core->known_end, thread + 1);
     forget_thread(known);
     known->generation = generation;
     known->key = key;
@@ -77,7 +79,7 @@ void know_thread(KnownThread *known, uint64_t generation, PyObject *key, PyObjec
 }
 
 /* Of a name, the part before its last slash is the handler's. False: it has none, or is no text. */
-static bool name_read(KnownThread *known, uint64_t generation, const char *name, uint64_t length)
+static bool name_read(Core *core, uint64_t thread, uint64_t generation, const char *name, uint64_t length)
 {
     uint64_t end = length;
     while (end && name[end - 1] != '/')
@@ -89,7 +91,7 @@ static bool name_read(KnownThread *known, uint64_t generation, const char *name,
         Py_XDECREF(key);
         return false;
     }
-    know_thread(known, generation, key, handler);
+    know_thread(core, thread, generation, key, handler);
     return true;
 }
 
@@ -97,7 +99,7 @@ static bool name_read(KnownThread *known, uint64_t generation, const char *name,
    look. Inside the guard: no code of Python runs, and no garbage collector. */
 const KnownThread *thread_known(Core *core, uint64_t thread)
 {
-    KnownThread *known = &core->known[thread];
+    const KnownThread *known = &core->known[thread];
     uint64_t word = thread_word(core, thread), generation = load(core, word + AT_THREAD_GENERATION);
     if (known->key && known->generation == generation)
         return known;
@@ -106,5 +108,5 @@ const KnownThread *thread_known(Core *core, uint64_t thread)
     if (length > AT_NAME_BYTES)
         return NULL;
     memcpy(name, core->words + word + AT_THREAD_WORDS, length);
-    return name_read(known, generation, name, length) ? known : NULL;
+    return name_read(core, thread, generation, name, length) ? known : NULL;
 }

@@ -38,7 +38,7 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->blocks);
     Py_CLEAR(core->threads);
     Py_CLEAR(core->served);
-    for (uint64_t thread = 0; core->known && thread < core->at.threads; thread++)
+    for (uint64_t thread = 0; thread < core->known_end; thread++)
         forget_thread(&core->known[thread]);
     PyMem_Free(core->known);
     PyMem_Free(core->called);
@@ -172,7 +172,7 @@ static PyObject *core_learn_thread(Core *core, PyObject *arguments)
         Py_RETURN_NONE;
     if (!know_key(core, key, thread))
         return NULL;
-    know_thread(&core->known[thread], generation, Py_NewRef(key), Py_NewRef(handler));
+    know_thread(core, thread, generation, Py_NewRef(key), Py_NewRef(handler));
     Py_RETURN_NONE;
 }
 

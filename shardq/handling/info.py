@@ -6,7 +6,6 @@ are read and checked when they are asked for, since they may change.
 
 from __future__ import annotations
 
-import inspect
 from inspect import iscoroutinefunction
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -187,4 +186,6 @@ def check_usable(handler: Any) -> None:
 
 
 def _is_default(handler: type[Handler[Any]], name: str) -> bool:
-    return inspect.getattr_static(handler, name) is inspect.getattr_static(Handler, name)
+    """Whether the class has there what `Handler` has. No code of the class is run."""
+    found = next(vars(kind)[name] for kind in handler.__mro__ if name in vars(kind))
+    return found is vars(Handler)[name]
