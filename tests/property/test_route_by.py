@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardq import Handler, Queue, Route
 from shardq.drivers import RuntimeStorage
 from shardq.handling.route_by import REMEMBERED
 from shardq.model import Part
+from tests.support.unhurried import unhurried
 
 PRIORITIES = [5, 0, -1]
 
@@ -107,7 +108,7 @@ def given_by(handler: type[Handler[Any]], sent: Sequence[Sequence[Job]]) -> list
 
 
 @given(calls=calls, mode=modes, count=counts, prioritised=st.booleans())
-@settings(deadline=None)
+@unhurried
 def test_a_declared_route_stores_what_the_written_one_stores(
     calls: list[list[tuple[Any, int]]], mode: str, count: int | None, prioritised: bool
 ) -> None:
@@ -123,7 +124,7 @@ def test_a_declared_route_stores_what_the_written_one_stores(
 
 
 @given(calls=calls, count=counts, prioritised=st.booleans())
-@settings(deadline=None)
+@unhurried
 def test_it_takes_out_what_it_put_in(calls: list[list[tuple[Any, int]]], count: int | None, prioritised: bool) -> None:
     numbers = itertools.count()
     sent = [[Job(key, priority, next(numbers)) for key, priority in call] for call in calls]

@@ -8,10 +8,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import DAILY, FR, HOURLY, MINUTELY, MO, MONTHLY, WEEKLY, YEARLY, rrule
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardq.scheduling.schedule import first_us, next_us, written
+from tests.support.unhurried import unhurried
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -21,9 +22,6 @@ MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
 CHANGES = [
     datetime(2026, month, day, tzinfo=UTC) for month, day in [(3, 8), (3, 29), (4, 5), (10, 4), (10, 25), (11, 1)]
 ]
-
-#: A machine under load is slow, and that is no failure.
-unhurried = settings(deadline=None)
 
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/St_Johns"])
 #: Within a day and a half of a change.

@@ -19,6 +19,7 @@ from shardq.handling.plain import OneStep
 from shardq.handling.prepared import prepare
 from shardq.model import Limits, Part
 from tests.support.engines import needs_c
+from tests.support.unhurried import unhurried
 
 pytestmark = needs_c
 
@@ -233,6 +234,7 @@ def messages_for(places: list[Any]) -> st.SearchStrategy[tuple[list[Any], list[b
     return st.tuples(st.just(places), st.lists(st.binary(max_size=12), min_size=size, max_size=size))
 
 
+@unhurried
 @given(
     st.lists(st.tuples(st.lists(routes, max_size=12).flatmap(messages_for), limits()), max_size=5),
     st.sampled_from([list, tuple]),
@@ -242,6 +244,7 @@ def test_both_find_the_same_for_any_routes(calls: list[tuple[Any, Limits]], cont
     assert outcomes(HandlerInfo(Written), in_c, its) == outcomes(HandlerInfo(Written), in_python, its)
 
 
+@unhurried
 @given(
     st.lists(
         st.tuples(

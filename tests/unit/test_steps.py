@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shardq.handling.steps import steps_of
 from shardq.model import Limits, Part
 from shardq.shm.store import Store
+from tests.support.unhurried import unhurried
 
 ROOMY = Limits(parts=100, messages=100, nbytes=10_000)
 
@@ -53,6 +54,7 @@ def test_a_call_that_is_larger_is_cut(limit: Limits, steps: list[list[Part]]) ->
     assert steps_of([("a", [b"1", b"22"]), ("b", [b"3"]), ("c", [b"44"])], limit) == steps
 
 
+@unhurried
 @given(
     st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=30), max_size=20),
     st.builds(Limits, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(0, 20)),
