@@ -19,7 +19,7 @@ pytestmark = [needs_c, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @pytest.mark.parametrize("name", sample_of_run([*BY_THE_CORE], len(BY_THE_CORE) // 2))
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_death_after_any_instruction_leaves_all_or_nothing(
     name: str,
     random: Random,
