@@ -12,7 +12,7 @@ from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
 from tests.support.deaths import become_of_the_dead
-from tests.support.engines import needs_c, rest_in_c, stands_in, store_of, turn_in_c
+from tests.support.engines import needs_c, stands_in, store_of, turn_in_c
 from tests.support.segments import NewStore
 
 pytestmark = needs_c
@@ -101,8 +101,14 @@ def test_a_sleeper_of_c_that_sees_a_death_gets_up_with_what_the_dead_had(store: 
     assert store.delivering.rest(None, NAMES, TERMS, stay=False).asleep
     become_of_the_dead(store, KEY, DEAD[0])
 
-    hand, done, lies_down = rest_in_c(store, None, NAMES, TERMS, stay=False, asleep=True, may_sleep=True)
+    assert store.core.engine
+    turned = store.core.engine.rest(None, NAMES, TERMS, False, True, True)
 
+    assert turned
+    assert len(turned) == 3, "it is the sleeper that is called to the thread, and rings itself"
+    hand, done, lies_down = turned
+    assert hand
+    assert hand.batch.failed
     assert (done, lies_down, store.waiting.sleeping) == (True, False, 0)
     assert (hand.batch.messages, hand.batch.failed.attempts) == (MESSAGES[:1], 1)
     assert store.segment.bytes[store.segment.layout.sleep_map + store.slot] == at.AWAKE
