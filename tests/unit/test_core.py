@@ -197,6 +197,18 @@ def test_the_frequent_case_is_done_in_c(two: tuple[Store, Store]) -> None:
     assert store.reading.read(PIPES[0], 9).messages == [b"first", b"second", b"third", b"fourth"]
 
 
+def test_a_call_to_new_threads_is_stored_in_c_once_their_tubes_are_made(two: tuple[Store, Store]) -> None:
+    store, _ = two
+    assert store.appending.append([("m/H/old/0", [b"first"])])  # what is counted of the handler has its place
+    in_c, many = counted(store), [f"m/H/new{number}/0" for number in range(9)]
+
+    assert store.appending.append([(pipe, [b"first", b"second"]) for pipe in many])
+    assert store.appending.append([("m/H/old/1", [b"urgent"])])
+
+    assert in_c["append"] == 2
+    assert [store.reading.read(pipe, 9).messages for pipe in many] == [[b"first", b"second"]] * len(many)
+
+
 @pytest.mark.parametrize(
     "what",
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError, shown
@@ -33,6 +34,8 @@ _SPARED = {
     at.HAND_OVER: at.SPARE_ENTRIES // 4,
     at.ALL: 0,
 }
+#: Words of a new entry.
+_ZEROS = memoryview(bytes(max(at.THREAD_WORDS, TUBE_WORDS) * at.WORD)).cast("Q")
 NOT_FOUND = -1
 NO_ROOM = -2
 
@@ -73,6 +76,11 @@ class Directory:
         if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
             return known[0]
         return NOT_FOUND
+
+    def knows(self, pipe: str) -> bool:
+        """Whether this process knows the tube of the pipe. Wants no guard."""
+        known = self._known_tubes.get(pipe)
+        return known is not None and self.generation(known[0]) == known[1]
 
     def tube(self, pipe: str, *, front: bool = False) -> tuple[int, int]:
         """Thread and tube entry of a pipe, or of what is in front of it; NOT_FOUND for what there is not."""
@@ -124,9 +132,9 @@ class Directory:
         self._journal.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
         word, digest = self._layout.thread_word(thread), digest_of(key)
-        for field in range(at.THREAD_WORDS):
-            if field != at.THREAD_GENERATION:
-                self._words[word + field] = 0
+        kept = word + at.THREAD_GENERATION
+        self._words[word:kept] = _ZEROS[: at.THREAD_GENERATION]
+        self._words[kept + 1 : word + at.THREAD_WORDS] = _ZEROS[: at.THREAD_WORDS - at.THREAD_GENERATION - 1]
         self._words[word + at.THREAD_HASH] = digest
         self._words[word + at.THREAD_NAME_BYTES] = len(name)
         self._words[word + at.THREAD_APART] = apart
@@ -139,13 +147,15 @@ class Directory:
         return self._remember(key, thread)
 
     def add_tube(self, pipe: str, *, front: bool = False, share: int = at.GENERAL, apart: int = 0) -> tuple[int, int]:
-        """Thread and tube entry of a new pipe, or of what is in front of one; (NO_ROOM, NO_ROOM) for lack of memory.
-        `apart`: a new thread is for LETTERS or RESULTS, and no worker serves it. Raises `DirectoryFull`.
+        """Thread and tube entry of a pipe, or of what is in front of one, added where there are none. For lack of memory,
+        (NO_ROOM, NO_ROOM). `apart`: a new thread is for LETTERS or RESULTS, and no worker serves it. Raises
+        `DirectoryFull`.
         """
-        key, priority = key_of(pipe), priority_of(pipe)
-        thread = self.thread(key)
+        thread, tube = self.tube(pipe, front=front)
+        if tube != NOT_FOUND:
+            return thread, tube
         if thread == NOT_FOUND:
-            thread = self.add_thread(key, share=share, apart=apart)
+            thread = self.add_thread(key_of(pipe), share=share, apart=apart)
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._journal.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
@@ -156,11 +166,10 @@ class Directory:
         self._journal.declare_tube(tube)
         self._bytes[self._layout.tube_map + tube] = 1
         word, thread_word = self._layout.tube_word(tube), self._layout.thread_word(thread)
-        for field in range(TUBE_WORDS):
-            self._words[word + field] = 0
+        self._words[word : word + TUBE_WORDS] = _ZEROS[:TUBE_WORDS]
         floor = self._words[at.SEQUENCE_FLOOR]
         self._words[word + at.TUBE_HEAD_SEQUENCE] = self._words[word + at.TUBE_NEXT_SEQUENCE] = floor
-        self._words[word + at.TUBE_PRIORITY] = priority % (1 << 64)
+        self._words[word + at.TUBE_PRIORITY] = priority_of(pipe) % (1 << 64)
         self._words[word + at.TUBE_FRONT] = front
         self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
         self._words[word + at.TUBE_THREAD] = thread + 1
@@ -343,6 +352,7 @@ class Directory:
         return tube
 
 
+@lru_cache(maxsize=16)  # of a new thread it is asked for twice in a row, and takes 2 us
 def digest_of(key: str) -> int:
     """What an entry has of its name beside the name."""
     return digest_of_name(_text(key))

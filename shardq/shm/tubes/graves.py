@@ -13,7 +13,7 @@ from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
-from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.directory import NO_ROOM, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 
@@ -47,9 +47,6 @@ class Graves:
 
     def place(self, pipe: str, kind: int) -> Place:
         """The grave of this name, a new one where there is none. NO_ROOM for the tube: there is no room for it."""
-        thread, tube = self._directory.tube(pipe)
-        if tube != NOT_FOUND:
-            return thread, tube
         try:
             return self._directory.add_tube(pipe, share=at.ALL, apart=kind)
         except DirectoryFull:

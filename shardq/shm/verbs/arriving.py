@@ -15,7 +15,7 @@ from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
-from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.directory import NO_ROOM, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.appending import Appending
@@ -118,9 +118,7 @@ class Arriving:
         return bool(self._words[at.CLOSED] == at.ARRIVING and self._words[at.ARRIVING_BY] == move)
 
     def _append(self, chunk: Chunk, arrived: tuple[int, int]) -> bool:
-        thread, tube = self._directory.tube(chunk.pipe, front=chunk.place is Place.FRONT)
-        if tube == NOT_FOUND:
-            thread, tube = self._directory.add_tube(chunk.pipe, front=chunk.place is Place.FRONT, share=_SHARE)
+        thread, tube = self._directory.add_tube(chunk.pipe, front=chunk.place is Place.FRONT, share=_SHARE)
         if tube == NO_ROOM:
             self._journal.clear()
             return False
@@ -160,10 +158,8 @@ class Arriving:
         return killer
 
     def _bury(self, grave: str, letters: Sequence[bytes], arrived: tuple[int, int]) -> bool:
-        thread, tube = self._directory.tube(grave)
-        if tube == NOT_FOUND:
-            kind = at.RESULTS if grave == KEPT_PIPE else at.LETTERS
-            thread, tube = self._directory.add_tube(grave, share=at.ALL, apart=kind)
+        kind = at.RESULTS if grave == KEPT_PIPE else at.LETTERS
+        thread, tube = self._directory.add_tube(grave, share=at.ALL, apart=kind)
         if tube == NO_ROOM:
             self._journal.clear()
             return False

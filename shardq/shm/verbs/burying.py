@@ -91,9 +91,7 @@ class Burying:
             letter = None if grave_tube == NOT_FOUND else self._fifos.place_of(grave_tube, sequence)
             if letter is None:
                 return None
-            thread, tube = self._directory.tube(pipe, front=front)
-            if tube == NOT_FOUND:
-                thread, tube = self._directory.add_tube(pipe, front=front)
+            thread, tube = self._directory.add_tube(pipe, front=front)
             if tube == NO_ROOM:
                 self._journal.clear()
                 return False

@@ -23,7 +23,7 @@ from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
-from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.directory import NO_ROOM, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.graves import Graves
@@ -253,12 +253,10 @@ class Outputs:
         """The tubes of these pipes. None: there is no room for the entry of one of them."""
         targets: list[Target] = []
         for pipe in pipes:
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
-                try:
-                    thread, tube = self._directory.add_tube(pipe, share=share)
-                except DirectoryFull:
-                    return None
+            try:
+                thread, tube = self._directory.add_tube(pipe, share=share)
+            except DirectoryFull:
+                return None
             if tube == NO_ROOM:
                 return None
             self._journal.keep(thread)

@@ -349,9 +349,6 @@ class Transfer:
 
     def _place(self, pipe: str, share: int) -> tuple[int, int] | None:
         """Thread and tube entry of a pipe, made where there is none. None: there is no room for that now."""
-        thread, tube = self._directory.tube(pipe)
-        if tube != NOT_FOUND:
-            return thread, tube
         try:
             thread, tube = self._directory.add_tube(pipe, share=share)
         except DirectoryFull:
