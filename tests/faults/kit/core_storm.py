@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -223,12 +224,20 @@ def storm(kills: int, seed: str, told: Callable[[Counter[str]], object] = lambda
             with TemporaryDirectory(prefix="storm-") as name:
                 folder = Path(name)
                 crew = _round(there, folder, random, min(ROUND, kills - done["kills"]))
-                storm = Storm(list(facts_in(folder)), crew.killed, begins)
-                begins = storm.check()
-            done += crew.done + Counter(messages=storm.messages, rounds=1)
+                # In a process that ends: with all that it reads in memory, each further fork here would take longer.
+                begins, messages = Child(partial(_checked, folder, crew.killed, begins)).result()
+            done += crew.done + Counter(messages=messages, rounds=1)
             told(done)
         check_usable(there)
     return done
+
+
+def _checked(folder: Path, killed: set[str], begins: dict[str, int]) -> tuple[dict[str, int], int]:
+    """The first numbers of the tubes in the next round, and how many messages came in this one. Raises `AssertionError`
+    where what was said cannot be.
+    """
+    storm = Storm(list(facts_in(folder)), killed, begins)
+    return storm.check(), storm.messages
 
 
 def _round(there: Scene, folder: Path, random: Random, kills: int) -> Crew:
