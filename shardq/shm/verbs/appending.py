@@ -196,10 +196,13 @@ class Appending:
 
     def _makes_tube(self, pipe: str, share: int) -> bool:
         thread, tube = self._directory.add_tube(pipe, share=share)
-        if tube != NO_ROOM:
-            self._core.learn(pipe, thread, tube)
+        if tube == NO_ROOM:
+            self._journal.clear()
+            return False
+        self._core.learn(pipe, thread, tube)
+        self._claims.tallies.have([self._directory.handler(thread)])
         self._journal.clear()
-        return tube != NO_ROOM
+        return True
 
     def _append(self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
