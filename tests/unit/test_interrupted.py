@@ -12,12 +12,19 @@ from typing import Any
 
 import pytest
 
+from shardq.drivers.shared.engine import VARIABLE
 from shardq.errors import StorageBusy
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
 from tests.support.tasks import LIMIT_S
 
 PIPE = "m/H/0/0"
+
+
+@pytest.fixture(autouse=True)
+def _python_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal comes between lines of Python alone."""
+    monkeypatch.setenv(VARIABLE, "python")
 
 
 class Interrupted(Exception):
