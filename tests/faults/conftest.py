@@ -3,7 +3,7 @@
 `SHARDQ_FAULTS=all` tries every step. `SHARDQ_FAULTS_SEED` repeats a run, `SHARDQ_FAULTS_SECONDS` lengthens the storms.
 `SHARDQ_FAULTS_KILLS` is how many workers of a pipeline are killed, 25 by default: 20,000 take about half an hour.
 `SHARDQ_FAULTS_CORE_KILLS` is how many processes are killed of a family that mixes C and Python, 100 by default, 100,000
-where all is tried: two processors that do little else kill about 40 a second.
+where all is tried: two processors that do little else kill about 50 a second, and two such runs 100.
 `SHARDQ_FAULTS_COUNTED` is how many processes are killed while they count what they do, 25 by default.
 `SHARDQ_FAULTS_DAMAGED` is how many damaged segments the core in C meets, 30 by default, 3,000 where all is tried.
 `SHARDQ_FAULTS_REQUESTS` lengthens the storm over a server until so many requests were accepted.
