@@ -26,20 +26,23 @@ BINDINGS = 10_000
 CALL = 10
 
 
-def growth(size: Size, *, threads: int) -> Figures:
+def growth(size: Size, *, threads: int, known: bool = False) -> Figures:
     live = min(threads, size.count(threads, CALL))
-    return uvloop.run(_measure(live, max(live, size.count(BINDINGS, CALL))))
+    return uvloop.run(_measure(live, max(live, size.count(BINDINGS, CALL)), live if known else CALL))
 
 
-async def _measure(threads: int, bindings: int) -> Figures:
-    """So many threads with one request each, handled to the last one, again and again."""
+async def _measure(threads: int, bindings: int, known: int = CALL) -> Figures:
+    """So many threads with one request each, handled to the last one, again and again. `known` of them had one before
+    the clock starts.
+    """
     calls = [[Ping(number, 0) for number in range(first, first + CALL)] for first in range(0, threads, CALL)]
     register_s = handle_s = 0.0
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
         worker = CountedWorker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
-        await queue.register(NewThread, *calls[0])
-        await worker.loop(CALL)  # to warm up
+        for requests in calls[: known // CALL]:
+            await queue.register(NewThread, *requests)
+        await worker.loop(known)  # to warm up
         rounds = bindings // threads
         for _ in range(rounds):
             start = time.perf_counter()
@@ -66,12 +69,17 @@ SCENARIOS = (
             Figure("binding_us", "to bind, handle one request and let go", "us", less_is_better=True),
             Figure("register_us", "to register one request", "us", less_is_better=True),
         ),
-        tuple(
-            Contestant(f"{threads:,} threads", f"{__name__}:growth", {"threads": threads})
-            for threads in (50_000, 1_000, 10)
+        (
+            Contestant("50,000 threads", f"{__name__}:growth", {"threads": 50_000}),
+            Contestant("50,000 threads that were there", f"{__name__}:growth", {"threads": 50_000, "known": True}),
+            *(
+                Contestant(f"{threads:,} threads", f"{__name__}:growth", {"threads": threads})
+                for threads in (1_000, 10)
+            ),
         ),
         "One process. The ratio in the last row is the flatness: 1 is flat. All requests of a turn are registered "
-        "before the first of them is handled. Each of 50,000 threads is a new one, which has to be made; the others "
-        "were there in the round before.",
+        "before the first of them is handled, and a worker's loop handles them: with 10 threads it begins and ends for "
+        "ten requests each, which is most of their binding. Each of the 50,000 threads in the first row is a new one, "
+        "which has to be made; the others were there before.",
     ),
 )
