@@ -147,9 +147,9 @@ class Directory:
         return self._remember(key, thread)
 
     def add_tube(self, pipe: str, *, front: bool = False, share: int = at.GENERAL, apart: int = 0) -> tuple[int, int]:
-        """Thread and tube entry of a pipe, or of what is in front of one. Added where there are none; (NO_ROOM, NO_ROOM)
-        for lack of memory. `apart`: a new thread is for LETTERS or RESULTS, and no worker serves it. Raises
-        `DirectoryFull`.
+        """Thread and tube entry of a pipe, or of what is in front of one. They are added where there are none;
+        (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is for LETTERS or RESULTS, and no worker serves
+        it. Raises `DirectoryFull`.
         """
         thread, tube = self.tube(pipe, front=front)
         if tube != NOT_FOUND:
