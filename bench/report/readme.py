@@ -82,11 +82,11 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [_row(row, its) for row in _ROWS if (its := found.get(row.scenario))]
     return "\n".join(
         [
-            f"Medians of {rounds(taken['rounds'])} of `scripts/bench`, size {taken['size']}, on {machine['processor']}",
-            f"with {machine['cores']} cores, at commit {taken['commit']}.",
+            f"Medians of {_rounds(results)} of `scripts/bench`, size {taken['size']}, on {machine['processor']}",
+            f"with {machine['cores']} cores.",
             *meanwhile,
             *some,
-            "[Performance](docs/reference/performance.md) has the whole command, and says what each rival does not do.",
+            "[Performance](docs/reference/performance.md) has commands and commits, and says what rivals do not do.",
             f"It begins with the {slower} of {len(compared)} comparisons in which a rival is better than shardq.",
             "",
             f"| end to end, 16 threads | {' | '.join(_COLUMNS)} |",
@@ -94,6 +94,13 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
             *rows,
         ]
     )
+
+
+def _rounds(results: Results) -> str:
+    """How many rounds those scenarios went that have a row."""
+    shown = [results.scenarios[row.scenario] for row in _ROWS if row.scenario in results.scenarios]
+    counts = {len(figures) for runs in shown for figures in runs.values()} or {results.taken["rounds"]}
+    return rounds(max(counts)) if len(counts) == 1 else f"{min(counts)} to {rounds(max(counts))}"
 
 
 def replaced(readme: str, new: str) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from types import ModuleType
 
+from shardq._core.digest import WORDS_DIGEST
 from shardq.errors import ConfigurationError, shown
 
 #: Says which: C or PYTHON. Empty: C where it is there.
@@ -43,4 +44,5 @@ def _found() -> ModuleType | None:
         from shardq._core import engine
     except (ImportError, OSError, ValueError):  # the last two where the path has no folders
         return None
-    return engine
+    # One that was compiled from other numbers would take a field of a tuple for another, and spoil a segment.
+    return engine if engine.WORDS_DIGEST == WORDS_DIGEST else None

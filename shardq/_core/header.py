@@ -1,4 +1,5 @@
-"""Writes `words.h`: each number that C and Python both know stands in Python, and is copied from there.
+"""Writes `words.h`: each number that C and Python both know stands in Python, and is copied from there. Writes
+`digest.py` as well: by it an extension is known that was compiled from other numbers.
 
 python -m shardq._core.header
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
-from shardq.model import REASONS, Batch, Hand, Terms
+from shardq.model import REASONS, Batch, Hand, Limits, Terms
 from shardq.model import tallies as model_tallies
 from shardq.outputs import Output
 from shardq.shm import words
@@ -43,7 +44,11 @@ _TEXT = """\
 #endif
 """
 
+_DIGEST_TEXT = '''\
+"""Written by `python -m shardq._core.header`, as `words.h`: a test says whether it is current."""
 
+WORDS_DIGEST = {digest}
+'''
 #: The fields of tuples, which C reads by their places, and those of a batch, which it gives by their places.
 FIELDS = {
     "HAND": Hand._fields,
@@ -51,6 +56,7 @@ FIELDS = {
     "OUTPUT": Output._fields,
     "PART": Output._fields[:2],
     "BATCH": Batch.__struct_fields__,
+    "LIMITS": Limits._fields,
 }
 
 
@@ -100,9 +106,15 @@ def text() -> str:
     return _TEXT.format(defines=defines, steps=steps, digest=WORDS_DIGEST, layout=layout)
 
 
+def digest_text() -> str:
+    """What `digest.py` has to say."""
+    return _DIGEST_TEXT.format(digest=WORDS_DIGEST)
+
+
 def _literal(value: int) -> str:
     return f"{value}ULL" if value >> 31 else str(value)
 
 
 if __name__ == "__main__":
     Path(__file__).with_name("words.h").write_text(text(), encoding="utf-8")
+    Path(__file__).with_name("digest.py").write_text(digest_text(), encoding="utf-8")

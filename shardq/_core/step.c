@@ -6,10 +6,10 @@
 
 #include "core.h"
 
-/* A plain call is for no more tubes. Their places lie in twice as many buckets, so that one is empty always. */
-#define MOST_PARTS 128
-#define BUCKETS (2 * MOST_PARTS)
+/* The places of a call's tubes lie in twice as many buckets as a plain call has tubes, so that one is empty always. */
+#define BUCKETS (2 * AT_MOST_PARTS)
 #define BUCKET_BITS 8
+_Static_assert(BUCKETS == 1 << BUCKET_BITS, "a bucket for each number of so many bits");
 
 typedef struct {
     long long thread, priority;
@@ -20,7 +20,7 @@ typedef struct {
 
 typedef struct {
     PyTypeObject *kind; /* of each place */
-    Tube tubes[MOST_PARTS];
+    Tube tubes[AT_MOST_PARTS];
     Py_ssize_t tube_count, count, nbytes;
     uint8_t buckets[BUCKETS]; /* a tube's number and one, 0: none */
     uint8_t *tube_of;         /* of each message */
@@ -33,13 +33,13 @@ typedef struct {
 
 static bool limits_read(StepLimits *limits, PyObject *from)
 {
-    if (!PyTuple_Check(from) || Py_SIZE(from) < 6)
+    if (!PyTuple_Check(from) || Py_SIZE(from) != LIMITS_FIELDS)
         return false;
-    limits->parts = PyLong_AsSsize_t(PyTuple_GetItem(from, 0));
-    limits->messages = PyLong_AsSsize_t(PyTuple_GetItem(from, 1));
-    limits->nbytes = PyLong_AsSsize_t(PyTuple_GetItem(from, 2));
-    limits->part_bytes = PyLong_AsSsize_t(PyTuple_GetItem(from, 3));
-    limits->key_bytes = PyLong_AsSsize_t(PyTuple_GetItem(from, 5));
+    limits->parts = PyLong_AsSsize_t(PyTuple_GetItem(from, LIMITS_PARTS));
+    limits->messages = PyLong_AsSsize_t(PyTuple_GetItem(from, LIMITS_MESSAGES));
+    limits->nbytes = PyLong_AsSsize_t(PyTuple_GetItem(from, LIMITS_NBYTES));
+    limits->part_bytes = PyLong_AsSsize_t(PyTuple_GetItem(from, LIMITS_PART_BYTES));
+    limits->key_bytes = PyLong_AsSsize_t(PyTuple_GetItem(from, LIMITS_KEY_BYTES));
     if (!PyErr_Occurred())
         return true;
     PyErr_Clear();
@@ -92,7 +92,7 @@ static int tube_of(Plan *plan, PyObject *place)
         return -1;
     uint8_t *bucket = bucket_of(plan, &tube);
     if (!*bucket) {
-        if (plan->tube_count == MOST_PARTS)
+        if (plan->tube_count == AT_MOST_PARTS)
             return -1;
         Py_INCREF(place);
         plan->tubes[plan->tube_count++] = tube;

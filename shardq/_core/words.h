@@ -265,6 +265,7 @@
 #define OUTPUT_FIELDS 4
 #define PART_FIELDS 2
 #define BATCH_FIELDS 12
+#define LIMITS_FIELDS 7
 #define HAND_KEY 0
 #define HAND_TOKEN 1
 #define HAND_BATCH 2
@@ -290,6 +291,13 @@
 #define BATCH_FAILED 9
 #define BATCH_TAKEN_US 10
 #define BATCH_UNREAD 11
+#define LIMITS_PARTS 0
+#define LIMITS_MESSAGES 1
+#define LIMITS_NBYTES 2
+#define LIMITS_PART_BYTES 3
+#define LIMITS_MESSAGE_BYTES 4
+#define LIMITS_KEY_BYTES 5
+#define LIMITS_EXAMINED 6
 
 /* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
 #define TALLY_STEPS     {0, 953.67431640625, 1348.699152348609}, \
@@ -358,7 +366,7 @@
     {63, HUGE_VAL, HUGE_VAL}, \
     {63, HUGE_VAL, HUGE_VAL},
 
-#define WORDS_DIGEST 970426039U
+#define WORDS_DIGEST 2550061724U
 
 /* What is read of a Layout. */
 #define LAYOUT_NUMBERS(each) \

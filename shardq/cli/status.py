@@ -50,7 +50,7 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
     lines += pause_lines(view.paused)
     reserve = f"{size(view.reserved_bytes)} in reserve"
     lines.append(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {reserve}")
-    lines.append(f"core:     {engine_name()}")
+    lines.append(f"core:     {engine_name()} (of this command)")
     if view.guard:
         lines.append(f"guard:    {view.guard}: no other process can change the segment")
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
-from shardq._core.choice import PYTHON, C, check_python_may, extension
+from shardq._core.choice import PYTHON, C, extension
 from shardq.errors import SegmentBusy
 from shardq.model import EMPTY, Batch, Hand, Part, split_key
 from shardq.shm import words as at
@@ -128,19 +128,7 @@ def engine_name() -> str:
 def _class() -> type[Engine] | None:
     """The extension's class. None: there is none that fits, or none is wanted. Raises `ConfigurationError`."""
     found = extension()
-    if found is None:
-        return None
-    try:
-        from shardq._core.header import WORDS_DIGEST
-    except (ImportError, OSError, ValueError):  # the last two where the path has no folders
-        fits = False
-    else:
-        # One that was compiled from other words would spoil the segment.
-        fits = found.WORDS_DIGEST == WORDS_DIGEST
-    if not fits:
-        check_python_may()
-        return None
-    engine: type[Engine] = found.Core
+    engine: type[Engine] | None = None if found is None else found.Core
     return engine
 
 

@@ -17,7 +17,6 @@ import pytest
 
 from shardq import Queue, Route, Tube, connect
 from shardq.drivers import SharedStorage
-from shardq.drivers.shared.engine import VARIABLE
 from shardq.handler import drive
 from shardq.model import Hand, Terms
 from shardq.shm import words as at
@@ -50,8 +49,6 @@ class Pipeline:
                 stderr=errors,
                 stdin=subprocess.DEVNULL,
                 process_group=0,
-                # Its workers have the core in C, where it is there, and this process does all in Python.
-                env={name: value for name, value in os.environ.items() if name != VARIABLE},
             )
         self.queue = _connected(name)
         assert isinstance(self.queue.storage, SharedStorage)

@@ -139,7 +139,7 @@ def test_the_text_says_the_same(url: str, folder: Folder) -> None:
         assert first == f"{url}: supervisor {program.pid}, 1 worker"
         assert requests == "requests: 3 queued, 0 of 3 handled"
         assert re.fullmatch(r"memory:   [\d.]+ MiB of [\d.]+ MiB, [\d.]+ [KM]iB in reserve", memory)
-        assert re.fullmatch(r"core:     (c|python)", core)
+        assert re.fullmatch(r"core:     (c|python) \(of this command\)", core)
         assert titles.split() == ["worker", "pid", "state", "memory", "thread", "batch", "for", "progress"]
         assert worker.split()[1:3] == [str(line.pid), "busy"]
         assert worker.split()[5:7] == [f"{JOBS}/Gated/0", "1"]

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from shardq._core import engine as compiled
 from shardq.cli.parser import new_parser
 from shardq.drivers.shared.engine import VARIABLE, engine_name
 from shardq.errors import ConfigurationError
+from shardq.handling.plain import one_step
 from shardq.model import EMPTY, Batch, Ending, Hand, Part, Pause, Terms
 from shardq.outputs import Output
 from shardq.shm import words as at
@@ -293,6 +295,30 @@ def test_the_version_refuses_an_engine_that_is_none(capsys: pytest.CaptureFixtur
 def test_an_engine_that_is_none_is_refused() -> None:
     with using("rust"), pytest.raises(ConfigurationError, match=VARIABLE):
         engine_name()
+
+
+def test_nothing_is_used_of_an_extension_that_was_compiled_from_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "WORDS_DIGEST", compiled.WORDS_DIGEST + 1)
+    with using(""):
+        assert engine_name() == "python"
+        assert one_step.__wrapped__() is not compiled.one_step
+    with using("c"), pytest.raises(ConfigurationError, match="from another version"):
+        one_step.__wrapped__()
+
+
+@pytest.mark.parametrize("field", [at.INTENT_THREAD, at.INTENT_PENDING])
+def test_a_change_that_was_not_ended_is_mended_in_python_first(two: tuple[Store, Store], field: int) -> None:
+    store, _ = two
+    assert store.appending.append([(PIPES[0], [b"first"])])
+    store.segment.words[field] = 1
+
+    assert not store._parts.core.append([(PIPES[0], [b"second"])], at.GENERAL)
+
+    assert store.segment.words[field] == 1
+    assert store.appending.append([(PIPES[0], [b"second"])])
+    assert store.segment.words[field] == 0
+    assert store.reading.read(PIPES[0], 9).messages == [b"first", b"second"]
+    assert fsck(store.segment) == []
 
 
 def test_a_python_without_its_lock_does_all_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ needs_compiler = pytest.mark.skipif(
 
 def test_the_numbers_in_c_are_those_in_python() -> None:
     assert CORE.joinpath("words.h").read_text() == header.text(), "run `python -m shardq._core.header`"
+    assert CORE.joinpath("digest.py").read_text() == header.digest_text(), "run `python -m shardq._core.header`"
 
 
 def test_an_extension_that_was_compiled_with_fields_in_another_order_is_known_by_that(

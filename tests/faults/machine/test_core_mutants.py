@@ -161,6 +161,14 @@ MUTANTS = (
         "0 failures more",
     ),
     Mutant(
+        "posted-before-cleared",
+        "guard.c",
+        "    store(core, AT_GUARD_OWNER, 0);\n    sem_post(core->semaphore);\n",
+        "    sem_post(core->semaphore);\n    store(core, AT_GUARD_OWNER, 0);\n",
+        "append in place",
+        "a token is free, and an owner stands",
+    ),
+    Mutant(
         "not-settled",
         "acknowledge.c",
         _SETTLE,
@@ -186,6 +194,9 @@ def test_mutant_of_the_core_is_caught(
 
 #: What is found wrong is a pattern here.
 GUARDS = (
+    Mutant(
+        "never-cleared", "guard.c", "    store(core, AT_GUARD_OWNER, 0);\n", "", "", "queued|tokens|held|Timeout|inside"
+    ),
     Mutant(
         "entered-without-the-token",
         "guard.c",

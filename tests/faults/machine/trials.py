@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from shardq.shm import words as at_word
 from tests.faults.kit.case import Operation
 from tests.faults.kit.outcome import Seen
 from tests.faults.kit.scene import Scene
@@ -106,6 +107,10 @@ def _dying(operation: Operation, stepper: Stepper, moment: Moment) -> Callable[[
     def die(there: Scene, before: Seen) -> None:
         here = marks().own if moment.own else marks()
         stepper.kill_after(moment.instructions, here, lambda: _readied(operation, there), lambda: operation.act(there))
+        segment = there.store.segment
+        # Who finds both would take the token for that of the dead, beside a process that has just taken it.
+        is_held = segment.words[at_word.GUARD_OWNER] != 0
+        assert not (is_held and segment.semaphore.value), "a token is free, and an owner stands"
 
     return die
 
