@@ -219,8 +219,9 @@ GUARDS = (
         "    store(core, core->attempt_word, core->sequence << 16 | GUARD_TRYING);\n",
         "",
         "",
-        # Another process takes the token for lost: either both are inside, or a token is left over.
-        "queued|tokens",
+        # Another process takes the token for lost: either both are inside, and spoil what the other one does, or a
+        # token is left over.
+        "queued|tokens|are not",
     ),
 )
 
