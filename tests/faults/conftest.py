@@ -46,8 +46,9 @@ def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     seed draws what does it, unless the environment says so. Storms over a bare segment mix both kinds of processes.
     """
     engine = "python"
-    if request.path.name in _OF_FAMILIES and not os.environ.get(VARIABLE):
-        engine = Random(f"{os.environ[SEED]} engine {request.node.name}").choice([engine_name(), "python"])
+    if request.path.name in _OF_FAMILIES:
+        drawn = Random(f"{os.environ[SEED]} engine {request.node.name}").choice([engine_name(), "python"])
+        engine = os.environ.get(VARIABLE) or drawn
         print(f"{VARIABLE}={engine}")
     monkeypatch.setenv(VARIABLE, engine)
 

@@ -28,6 +28,7 @@ from shardq.drivers import SharedStorage
 from shardq.model import EMPTY, Hand, Terms
 from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
+from shardq.shm.layout import Layout
 from shardq.shm.registry import close_store
 from tests.faults.kit.damage import called, damage
 from tests.faults.kit.points import Child, Gate
@@ -48,6 +49,9 @@ CALLS = 5000
 WIDE = [f"app/Job/{thread}/0" for thread in range(4, 48)]
 #: A word that no segment has.
 BEYOND = 1 << 50
+#: Words of a thread and of a tube that lead somewhere.
+_LEAD_ON = (at.THREAD_FIRST_TUBE, at.THREAD_OWNER, at.THREAD_HANDLER, at.THREAD_TAKEN)
+_LEAD_INTO = (at.TUBE_NEXT, at.TUBE_TAIL, at.TUBE_HEAD_RECORD, at.TUBE_THREAD, at.TUBE_HEAD_SEQUENCE)
 #: Rounds of damage that a segment stands.
 ROUNDS = 4
 
@@ -75,6 +79,7 @@ def case(seed: int) -> Counter[str]:
         done = count_what_the_core_does(storage)
         for _ in range(ROUNDS):
             damage(storage, random)
+            mislead(storage, random)
             calls = list(verbs(storage, tokens, random).items())
             random.shuffle(calls)
             seen += Counter(called(storage, name, call) for name, call in calls)
@@ -97,6 +102,24 @@ def prepare(storage: SharedStorage, random: Random) -> dict[str, int]:
     teach(store, threads=random.random() < 0.5)
     become_of_the_dead(store, KEYS[3], DEAD)
     return tokens
+
+
+def mislead(storage: SharedStorage, random: Random) -> None:
+    """Have a word that leads somewhere lead far away, or just beyond what there is."""
+    segment, layout = storage.store.segment, storage.store.segment.layout
+    words = [
+        *(layout.thread_word(entry) + field for entry in range(4) for field in _LEAD_ON),
+        *(layout.tube_word(entry) + field for entry in range(4) for field in _LEAD_INTO),
+        *(each + extent for each in _of_extents(layout) for extent in range(12)),
+    ]
+    ends = (layout.tubes, layout.threads, layout.slots, layout.extents, layout.total_bytes)
+    far = (1 << 50, (1 << 64) - 1, *(end + beyond for end in ends for beyond in (-8, 0, 1, 8)))
+    for _ in range(random.choice((0, 1, 1, 3))):
+        segment.words[random.choice(words)] = random.choice(far)
+
+
+def _of_extents(layout: Layout) -> tuple[int, int, int]:
+    return layout.extent_owners_word, layout.extent_backed_word, layout.extent_next_word
 
 
 def count_what_the_core_does(storage: SharedStorage) -> Callable[[], int]:

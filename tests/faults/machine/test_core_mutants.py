@@ -5,8 +5,12 @@ Each mutant is compiled, and used by a process of its own. A run tries a sample 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -14,13 +18,16 @@ from typing import NamedTuple
 
 import pytest
 
+from shardq.shm.files.own_files import remove_files
+from tests.faults.machine import fuzz
 from tests.faults.machine.contest import contests
 from tests.faults.machine.stepping import why_not
 from tests.faults.machine.trials import at, cut_off, each_change
 from tests.support.chance import sample_of_run
-from tests.support.compiled_core import SOURCES, build
+from tests.support.compiled_core import SOURCES, VARIABLE, build
 from tests.support.engines import needs_c
 from tests.support.lean import LeanProcess
+from tests.support.programs import ROOT
 
 pytestmark = [needs_c, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
@@ -235,8 +242,54 @@ def test_mutant_of_the_guard_is_caught_in_some_order_of_instructions(
     tried(f"mutant {mutant.name} of the core", 1)
 
 
+#: Without these, a damaged segment leads the core out of its mapping.
+BOUNDS = (
+    Mutant(
+        "tubes-unbounded",
+        "claims.c",
+        "        if (next > core->at.tubes || found->count == MOST_TUBES)\n            return false;\n",
+        "",
+        "",
+        "",
+    ),
+    Mutant(
+        "records-unbounded",
+        "records.c",
+        "    return found->address + record_size(found->count, found->payload_bytes, found->trace_bytes) <= end;",
+        "    (void)end;\n    return true;",
+        "",
+        "",
+    ),
+    Mutant(
+        "extents-unbounded",
+        "extents.c",
+        "        if (index >= its->count)\n            return false;\n",
+        "",
+        "",
+        "",
+    ),
+)
+#: Of the damaged segments, the first, and how many there are: each mutant dies of one of them.
+DAMAGED = ("7000", "300")
+
+
+@pytest.mark.parametrize("mutant", sample_of_run(BOUNDS, SAMPLE), ids=lambda mutant: mutant.name)
+def test_mutant_without_a_bound_dies_of_a_damaged_segment(
+    mutant: Mutant, tried: Callable[[str, int], None], tmp_path: Path
+) -> None:
+    environment = {**os.environ, VARIABLE: str(spoilt(mutant, tmp_path / "spoilt"))}
+    program = (sys.executable, "-m", fuzz.__name__, *DAMAGED)
+
+    with subprocess.Popen(program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        said, _ = process.communicate()
+    remove_files(f"fuzz-{process.pid}")  # that of the segment at which it died
+
+    assert process.returncode == -signal.SIGSEGV, f"it passes for good: {said[-300:]}"
+    tried(f"mutant {mutant.name} of the core", 1)
+
+
 def test_each_mutant_is_of_the_source() -> None:
-    for mutant in (*MUTANTS, *GUARDS):
+    for mutant in (*MUTANTS, *GUARDS, *BOUNDS):
         assert (SOURCES / mutant.file).read_text().count(mutant.old) == 1, mutant.name
 
 
