@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import uvloop
@@ -12,6 +13,7 @@ from bench.harness.size import Size
 from bench.load.family import seconds_for
 from bench.load.jobs import CALL, CAPACITY_BYTES, TOTALS, Nothing, calls_of
 from shardq import Supervisor
+from shardq.drivers.shared.engine import VARIABLE
 
 _WORKERS = (1, 2, 4)
 
@@ -29,7 +31,10 @@ C, which groups and frames in less, shardq may be above it. The second floor car
 routes nothing. Both can lose what they carry. More processes than cores slow each other down, whatever the queue."""
 
 
-def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:
+def family(size: Size, *, workers: int, call: int, sync: bool = False, engine: str = "") -> Figures:
+    """`engine`: what does the frequent case. Empty: the core in C, where it is there."""
+    if engine:
+        os.environ[VARIABLE] = engine
     return uvloop.run(_family(size, workers, call, sync))
 
 
@@ -54,6 +59,9 @@ def _scenario(call: int) -> Scenario:
     ]
     if sync:
         own.append(Contestant("shardq, await register, 1 worker", f"{__name__}:family", {"workers": 1, "call": call}))
+    if call == max(TOTALS):
+        arguments = {"workers": 1, "call": call, "engine": "python"}
+        own.append(Contestant("shardq without its core in C, 1 worker", f"{__name__}:family", arguments))
     queues = [
         Contestant(
             f"multiprocessing.Queue, {put}, {consumers} consumer{'s' * (consumers > 1)}",
