@@ -169,6 +169,18 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         await asyncio.gather(*tasks.values())
 
 
+def test_who_waits_for_it_leaves_the_processor_to_others(name: str, storage: SharedStorage) -> None:
+    assert storage.store.appending.append([("m/H/0/0", [b"x"])])  # the core in C knows the tube from now on
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        used_s = time.process_time()
+        with storage.store.patience.at_most(1.0), pytest.raises(SegmentBusy):
+            storage.store.appending.append([("m/H/0/0", [b"y"])])
+        used_s = time.process_time() - used_s
+        free_again(other)
+    assert used_s < 0.25, "it used the processor while it waited"
+
+
 async def test_a_look_for_quiet_without_a_timeout_waits_a_moment_for_the_guard(
     name: str, storage: SharedStorage
 ) -> None:
